@@ -1,0 +1,1 @@
+//! An Active Directory lookalike.

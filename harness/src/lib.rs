@@ -1,0 +1,1 @@
+//! Lab, demo and checks over the whole system.

@@ -1,0 +1,51 @@
+//! What cloud, agent, directory and harness need alike and what has nothing to do with signing in:
+//! the seams to the outside world (clock, randomness, network, disk, tasks), TLS configurations,
+//! secrets, configuration files and logs. No product word appears in this crate.
+
+pub mod backoff;
+pub mod clock;
+pub mod config;
+pub mod digest;
+pub mod disk;
+pub mod keys;
+pub mod net;
+pub mod process;
+pub mod random;
+pub mod secret;
+pub mod serve;
+pub mod tasks;
+pub mod telemetry;
+pub mod tls;
+pub mod vault;
+
+use std::sync::Arc;
+
+/// Everything through which a part touches the world outside its own memory.
+///
+/// Production takes [`Seams::real`]; tests and the simulation replace single members.
+#[derive(Clone, Debug)]
+pub struct Seams {
+    /// Wall-clock time. Waiting is measured with [`clock::monotonic`] instead.
+    pub clock: Arc<dyn clock::Clock>,
+    /// Random bytes for keys, nonces, ids and jitter.
+    pub random: Arc<dyn random::Random>,
+    /// Listening and connecting.
+    pub net: Arc<dyn net::Net>,
+    /// Small private files.
+    pub disk: Arc<dyn disk::Disk>,
+    /// Where background tasks are started.
+    pub tasks: tasks::Tasks,
+}
+
+impl Seams {
+    /// The operating system's clock, randomness, sockets and files.
+    pub fn real() -> Self {
+        Self {
+            clock: Arc::new(clock::SystemClock),
+            random: Arc::new(random::SystemRandom),
+            net: Arc::new(net::Sockets),
+            disk: Arc::new(disk::Files),
+            tasks: tasks::Tasks::new(),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What cloud and agent must compute alike.
