@@ -17,6 +17,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use crate::clock::Clock;
 
+pub use rustls::{ClientConfig as ClientTls, ServerConfig as ServerTls};
+/// A certificate in DER.
+pub type Certificate = CertificateDer<'static>;
+
 /// Why a TLS configuration cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -211,8 +215,16 @@ pub fn client(
     Ok(Arc::new(config))
 }
 
-/// Verifies a certificate chain, leaf first, against `root` at `clock`'s time, for client
-/// authentication or for server authentication of the name `server_name`.
+/// A host name or address for [`verify_server_chain`].
+///
+/// # Errors
+/// If it is neither.
+pub fn server_name(name: &str) -> Result<ServerName<'static>, rustls_pki_types::InvalidDnsNameError> {
+    ServerName::try_from(name.to_owned())
+}
+
+/// Verifies a server's certificate chain, leaf first, for the name `server_name` against `root`
+/// at `clock`'s time.
 ///
 /// # Errors
 /// What is wrong with the chain.
