@@ -5,6 +5,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod dial;
 pub mod digest;
 pub mod disk;
 pub mod keys;
