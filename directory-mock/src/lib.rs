@@ -1,1 +1,47 @@
-//! An Active Directory lookalike.
+//! A simulated Active Directory: a real LDAPv3 server (LDAP, StartTLS, LDAPS) whose simple bind
+//! answers as a domain controller does, to the letter of its messages, with lockout, account
+//! states, faults on demand, and a journal of every bind for tests to ask afterwards.
+//!
+//! It is a mock. Passwords lie in memory in plain text (zeroed when dropped), nothing survives the
+//! process, and nothing can be written over LDAP: tests change the directory through
+//! [`DirectoryHandle`].
+//!
+//! ```
+//! use postern_directory_mock::{AccountState, Directory, Server, ServerOptions, User};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let directory = Directory::builder("corp.example.test", "CORP")
+//!     .user(User::new("alice", "correct horse"))
+//!     .user(User::new("dora", "battery").state(AccountState::Disabled))
+//!     .build();
+//! let seams = postern_kit::Seams::real();
+//! let server = Server::start(directory, ServerOptions::default(), &seams).await?;
+//! println!("ldaps://{}", server.ldaps_addr().ok_or("no listener")?);
+//! assert_eq!(server.journal().total(), 0);
+//! server.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod certificates;
+pub mod faults;
+pub mod handle;
+pub mod journal;
+pub mod model;
+pub mod population;
+pub mod semantics;
+pub mod server;
+pub mod wire;
+
+pub use certificates::TestCa;
+pub use faults::{Accepting, BindFault, Faults, ResultCode};
+pub use handle::DirectoryHandle;
+pub use journal::{BindOutcome, BindRecord, Journal, ObjectTotals};
+pub use model::{
+    Account, AccountState, Directory, DirectoryBuilder, Domain, Flavour, Password, Policy, User,
+};
+pub use population::{Person, Population};
+pub use semantics::{Judgement, Outcome, SubCode};
+pub use server::{Server, ServerOptions, StartError, TlsChoice};
+pub use wire::{ConnectionCounts, Connections};

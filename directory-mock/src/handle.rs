@@ -1,0 +1,152 @@
+//! The live directory: one lock around the domain, the clock and the journal. Several servers can
+//! share it, as the controllers of one domain; [`DirectoryHandle::sign_in`] asks it without any
+//! network.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use postern_kit::Seams;
+use postern_kit::clock::{Clock, Timestamp};
+use uuid::Uuid;
+
+use crate::journal::Journal;
+use crate::model::{Account, AccountState, Directory, Domain, DomainError, Flavour, User};
+use crate::semantics::{self, Judgement};
+
+/// A running directory. Clones are handles to the same.
+#[derive(Clone, Debug)]
+pub struct DirectoryHandle {
+    domain: Arc<Mutex<Domain>>,
+    clock: Arc<dyn Clock>,
+    journal: Journal,
+}
+
+impl DirectoryHandle {
+    /// Opens a directory; the times in its description count from now.
+    ///
+    /// # Errors
+    /// [`DomainError`] if two users have a name in common.
+    pub fn open(directory: &Directory, seams: &Seams) -> Result<Self, DomainError> {
+        Ok(Self {
+            domain: Arc::new(Mutex::new(directory.domain(seams.clock.now())?)),
+            clock: seams.clock.clone(),
+            journal: Journal::default(),
+        })
+    }
+
+    /// The binds that were received.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Judges a simple bind and keeps the change, without network and without a journal record.
+    pub fn sign_in(&self, flavour: Flavour, host: &str, name: &str, password: &str) -> Judgement {
+        let mut domain = self.lock();
+        let judgement = semantics::judge(&domain, flavour, host, self.clock.now(), name, password);
+        if let (Some(guid), Some(counters)) = (judgement.object, judgement.counters) {
+            domain.set_counters(guid, counters);
+        }
+        judgement
+    }
+
+    /// Adds a user while the directory runs.
+    ///
+    /// # Errors
+    /// [`DomainError`] if one of its names is in use.
+    pub fn add(&self, user: User) -> Result<Uuid, DomainError> {
+        let now = self.clock.now();
+        self.lock().add(user, now)
+    }
+
+    /// Deletes a user. One that is made again has another objectGUID.
+    ///
+    /// # Errors
+    /// [`DomainError::Unknown`].
+    pub fn remove(&self, guid: Uuid) -> Result<(), DomainError> {
+        self.lock().remove(guid).map(|_| ())
+    }
+
+    /// Gives a user another sAMAccountName, userPrincipalName and common name.
+    ///
+    /// # Errors
+    /// [`DomainError`]; then nothing has changed.
+    pub fn rename(&self, guid: Uuid, sam: &str, upn: Option<&str>) -> Result<(), DomainError> {
+        self.lock().update(guid, |account| {
+            sam.clone_into(&mut account.sam);
+            sam.clone_into(&mut account.cn);
+            account.upn = upn.map(str::to_owned);
+        })
+    }
+
+    /// Resets a password. The old one still binds for the allowed period, and a lockout stays.
+    ///
+    /// # Errors
+    /// [`DomainError::Unknown`].
+    pub fn set_password(&self, guid: Uuid, password: &str) -> Result<(), DomainError> {
+        let now = self.clock.now();
+        self.lock()
+            .update(guid, |account| account.set_password(password, now))
+    }
+
+    /// Puts a user into a state; [`AccountState::Normal`] takes all states away.
+    ///
+    /// # Errors
+    /// [`DomainError::Unknown`].
+    pub fn set_state(&self, guid: Uuid, state: &AccountState) -> Result<(), DomainError> {
+        let now = self.clock.now();
+        self.lock().set_state(guid, state, now)
+    }
+
+    /// Ends a lockout, as an administrator does.
+    ///
+    /// # Errors
+    /// [`DomainError::Unknown`].
+    pub fn unlock(&self, guid: Uuid) -> Result<(), DomainError> {
+        self.lock().update(guid, Account::unlock)
+    }
+
+    /// objectGUID of the user with this sAMAccountName.
+    pub fn guid_of(&self, sam: &str) -> Option<Uuid> {
+        self.lock().by_sam(sam).map(|account| account.guid)
+    }
+
+    /// The user as it is now.
+    pub fn account(&self, guid: Uuid) -> Option<Account> {
+        self.lock().account(guid).cloned()
+    }
+
+    /// The distinguished name of a user.
+    pub fn dn_of(&self, guid: Uuid) -> Option<String> {
+        let domain = self.lock();
+        domain.account(guid).map(|account| domain.dn(account))
+    }
+
+    /// Whether the user is locked now.
+    pub fn is_locked(&self, guid: Uuid) -> bool {
+        let (domain, now) = (self.lock(), self.clock.now());
+        domain
+            .account(guid)
+            .is_some_and(|account| semantics::is_locked(&account.counters, domain.policy(), now))
+    }
+
+    /// How many accounts are locked now.
+    pub fn locked_count(&self) -> usize {
+        let (domain, now) = (self.lock(), self.clock.now());
+        domain
+            .accounts()
+            .filter(|account| semantics::is_locked(&account.counters, domain.policy(), now))
+            .count()
+    }
+
+    /// Reads whatever else is wanted of the domain.
+    pub fn read<T>(&self, read: impl FnOnce(&Domain) -> T) -> T {
+        read(&self.lock())
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Domain> {
+        self.domain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,153 @@
+//! One user account as it is stored, and its values as a directory shows them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use postern_kit::clock::Timestamp;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// Milliseconds from 1601-01-01, where FILETIME starts, to 1970-01-01.
+const FILETIME_EPOCH_MS: i64 = 11_644_473_600_000;
+
+/// A password in plain text: this is a mock. It does not print and is zeroed when dropped.
+#[derive(Clone)]
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// Keeps `text`.
+    pub fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    /// Whether `typed` is this password. An account with an empty one cannot sign in.
+    pub fn is(&self, typed: &str) -> bool {
+        !typed.is_empty() && self.0.as_str() == typed
+    }
+
+    /// The text itself, for the test that has to type it.
+    pub fn plaintext(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+/// What binds change about an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// badPwdCount.
+    pub bad_pwd_count: u32,
+    /// badPasswordTime; the last failure that was counted.
+    pub bad_password_time: Option<Timestamp>,
+    /// lockoutTime; stays after the lockout is over.
+    pub lockout_time: Option<Timestamp>,
+    /// lastLogonTimestamp.
+    pub last_logon: Option<Timestamp>,
+}
+
+/// One user.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// objectGUID; survives renaming.
+    pub guid: Uuid,
+    /// Last part of objectSid.
+    pub rid: u32,
+    /// sAMAccountName.
+    pub sam: String,
+    /// userPrincipalName.
+    pub upn: Option<String>,
+    /// The name in the distinguished name.
+    pub cn: String,
+    /// Where it lies below the domain, for example `CN=Users`.
+    pub container: String,
+    /// displayName.
+    pub display_name: Option<String>,
+    /// Other attributes, as they are shown.
+    pub extra: BTreeMap<String, String>,
+    /// The current password.
+    pub password: Password,
+    /// The passwords before it, newest first; only two matter.
+    pub previous: Vec<Password>,
+    /// When the password was last set.
+    pub password_set: Timestamp,
+    /// pwdLastSet is 0.
+    pub must_change: bool,
+    /// DONT_EXPIRE_PASSWORD.
+    pub password_never_expires: bool,
+    /// ACCOUNTDISABLE.
+    pub disabled: bool,
+    /// accountExpires; absent is never.
+    pub account_expires: Option<Timestamp>,
+    /// logonHours; absent is always.
+    pub logon_hours: Option<[u8; 21]>,
+    /// userWorkstations; empty is all.
+    pub workstations: Vec<String>,
+    /// Member of Protected Users, who cannot use simple binds.
+    pub protected: bool,
+    /// A policy of its own with lockoutThreshold 0.
+    pub never_locks: bool,
+    /// What binds change.
+    pub counters: Counters,
+}
+
+impl Account {
+    /// userAccountControl.
+    pub fn user_account_control(&self) -> u32 {
+        let mut bits = 0x200;
+        if self.disabled {
+            bits |= 0x2;
+        }
+        if self.password_never_expires {
+            bits |= 0x1_0000;
+        }
+        bits
+    }
+
+    /// Replaces the password and remembers the two before it.
+    pub(crate) fn set_password(&mut self, new: &str, now: Timestamp) {
+        let old = std::mem::replace(&mut self.password, Password::new(new));
+        self.previous.insert(0, old);
+        self.previous.truncate(2);
+        self.password_set = now;
+        self.must_change = false;
+    }
+
+    /// What the administrator's `lockoutTime: 0` does.
+    pub(crate) fn unlock(&mut self) {
+        self.counters.bad_pwd_count = 0;
+        self.counters.lockout_time = None;
+    }
+}
+
+/// A moment as AD's FILETIME: 100 ns steps since 1601, in decimal.
+pub(crate) fn filetime(at: Timestamp) -> String {
+    at.unix_ms()
+        .saturating_add(FILETIME_EPOCH_MS)
+        .saturating_mul(10_000)
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filetime_counts_from_1601() {
+        // 2017-01-01, as the fixtures of the real directory have it.
+        assert_eq!(
+            filetime(Timestamp::from_unix_ms(1_483_228_800_000)),
+            "131277024000000000"
+        );
+    }
+
+    #[test]
+    fn a_password_does_not_print_and_an_empty_one_never_matches() {
+        assert_eq!(format!("{:?}", Password::new("secret")), "Password(..)");
+        assert!(!Password::new("").is(""));
+    }
+}

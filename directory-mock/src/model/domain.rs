@@ -1,0 +1,392 @@
+//! One domain: accounts and the indexes that find them by each of their names.
+
+use std::collections::{BTreeMap, HashMap};
+
+use postern_kit::clock::Timestamp;
+use uuid::Uuid;
+
+use super::account::Account;
+use super::names::{self, BindName, escape_rdn, normal_dn};
+use super::user::{AccountState, Policy, User};
+
+/// The first RID that AD gives to accounts of its own making.
+const RID_FIRST: u32 = 1103;
+
+/// Why an account cannot be added or changed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DomainError {
+    /// Another account has this name.
+    #[error("{attribute} {value:?} is already in use")]
+    InUse {
+        /// Which attribute.
+        attribute: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// The container is not a path of `CN=` or `OU=` parts.
+    #[error("container {0:?} is not a name such as OU=Staff")]
+    Container(String),
+    /// There is no such account.
+    #[error("no account {0}")]
+    Unknown(Uuid),
+}
+
+/// A domain and its accounts.
+#[derive(Clone, Debug)]
+pub struct Domain {
+    dns_name: String,
+    netbios_name: String,
+    host: String,
+    base_dn: String,
+    sid: String,
+    policy: Policy,
+    accounts: BTreeMap<Uuid, Account>,
+    by_sam: HashMap<String, Uuid>,
+    by_upn: HashMap<String, Uuid>,
+    by_dn: HashMap<String, Uuid>,
+    by_rid: HashMap<u32, Uuid>,
+    /// Containers with the number of accounts in each.
+    containers: BTreeMap<String, usize>,
+    rid_next: u32,
+}
+
+impl Domain {
+    /// An empty domain.
+    pub fn new(dns_name: &str, netbios_name: &str, host: &str, policy: Policy) -> Self {
+        let base_dn = dns_name
+            .split('.')
+            .map(|label| format!("DC={label}"))
+            .collect::<Vec<_>>()
+            .join(",");
+        let digest = postern_kit::digest::sha256(dns_name.as_bytes());
+        let part =
+            |at: usize| u32::from_be_bytes([digest[at], digest[at + 1], digest[at + 2], digest[at + 3]]);
+        Self {
+            dns_name: dns_name.to_lowercase(),
+            netbios_name: netbios_name.to_owned(),
+            host: host.to_owned(),
+            base_dn,
+            sid: format!("S-1-5-21-{}-{}-{}", part(0), part(4), part(8)),
+            policy,
+            accounts: BTreeMap::new(),
+            by_sam: HashMap::new(),
+            by_upn: HashMap::new(),
+            by_dn: HashMap::new(),
+            by_rid: HashMap::new(),
+            containers: BTreeMap::new(),
+            rid_next: RID_FIRST,
+        }
+    }
+
+    /// `corp.example.test`.
+    pub fn dns_name(&self) -> &str {
+        &self.dns_name
+    }
+
+    /// `CORP`.
+    pub fn netbios_name(&self) -> &str {
+        &self.netbios_name
+    }
+
+    /// The host name of the first domain controller, without the domain.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// `DC=corp,DC=example,DC=test`.
+    pub fn base_dn(&self) -> &str {
+        &self.base_dn
+    }
+
+    /// The domain's SID.
+    pub fn sid(&self) -> &str {
+        &self.sid
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// All accounts, by objectGUID.
+    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.values()
+    }
+
+    /// The containers that hold accounts, such as `CN=Users`.
+    pub fn containers(&self) -> impl Iterator<Item = &str> {
+        self.containers.keys().map(String::as_str)
+    }
+
+    /// One account.
+    pub fn account(&self, guid: Uuid) -> Option<&Account> {
+        self.accounts.get(&guid)
+    }
+
+    /// The distinguished name of an account.
+    pub fn dn(&self, account: &Account) -> String {
+        format!(
+            "CN={},{},{}",
+            escape_rdn(&account.cn),
+            account.container,
+            self.base_dn
+        )
+    }
+
+    /// The account that a bind name means.
+    pub fn resolve(&self, name: &str) -> Option<&Account> {
+        let guid = match names::read(name)? {
+            BindName::Guid(guid) => guid,
+            BindName::Sid { domain, rid } if domain.eq_ignore_ascii_case(&self.sid) => {
+                *self.by_rid.get(&rid)?
+            }
+            BindName::Sid { .. } => return None,
+            BindName::Dn(dn) => *self.by_dn.get(&dn)?,
+            BindName::Nt { domain, sam } if domain == self.netbios_name.to_lowercase() => {
+                *self.by_sam.get(&sam)?
+            }
+            BindName::Nt { .. } => return None,
+            BindName::Upn(upn) => *self.by_upn.get(&upn).or_else(|| self.implicit_upn(&upn))?,
+            BindName::Canonical { domain, parts } => *self.canonical(&domain, &parts)?,
+        };
+        self.accounts.get(&guid)
+    }
+
+    /// The account with this sAMAccountName.
+    pub fn by_sam(&self, sam: &str) -> Option<&Account> {
+        self.accounts.get(self.by_sam.get(&sam.to_lowercase())?)
+    }
+
+    /// The account with this userPrincipalName.
+    pub fn by_upn(&self, upn: &str) -> Option<&Account> {
+        self.accounts.get(self.by_upn.get(&upn.to_lowercase())?)
+    }
+
+    /// The account with this distinguished name, normalised or not.
+    pub fn by_dn(&self, dn: &str) -> Option<&Account> {
+        self.accounts.get(self.by_dn.get(&normal_dn(dn)?)?)
+    }
+
+    /// `sam@dns.domain` and `sam@NETBIOS` work whatever the userPrincipalName is.
+    fn implicit_upn(&self, upn: &str) -> Option<&Uuid> {
+        let (sam, suffix) = upn.rsplit_once('@')?;
+        let own = suffix == self.dns_name || suffix == self.netbios_name.to_lowercase();
+        if own { self.by_sam.get(sam) } else { None }
+    }
+
+    fn canonical(&self, domain: &str, parts: &[String]) -> Option<&Uuid> {
+        if domain != self.dns_name {
+            return None;
+        }
+        let (leaf, containers) = parts.split_last()?;
+        // The path does not say whether a container is an OU or a CN.
+        self.accounts
+            .values()
+            .find(|account| {
+                account.cn.to_lowercase() == *leaf && container_names(&account.container) == containers
+            })
+            .map(|account| &account.guid)
+    }
+
+    /// Adds a user.
+    ///
+    /// # Errors
+    /// [`DomainError`] if one of its names is in use or its container is not one.
+    pub fn add(&mut self, user: User, now: Timestamp) -> Result<Uuid, DomainError> {
+        let account = user.account(&self.dns_name, self.rid_next, &self.policy, now);
+        let guid = account.guid;
+        if self.accounts.contains_key(&guid) {
+            return Err(in_use("objectGUID", &guid.to_string()));
+        }
+        self.insert(account)?;
+        self.rid_next += 1;
+        Ok(guid)
+    }
+
+    /// Removes an account.
+    ///
+    /// # Errors
+    /// [`DomainError::Unknown`].
+    pub fn remove(&mut self, guid: Uuid) -> Result<Account, DomainError> {
+        let account = self.accounts.remove(&guid).ok_or(DomainError::Unknown(guid))?;
+        self.by_sam.remove(&account.sam.to_lowercase());
+        if let Some(upn) = &account.upn {
+            self.by_upn.remove(&upn.to_lowercase());
+        }
+        if let Some(dn) = normal_dn(&self.dn(&account)) {
+            self.by_dn.remove(&dn);
+        }
+        self.by_rid.remove(&account.rid);
+        if let Some(count) = self.containers.get_mut(&account.container) {
+            *count -= 1;
+            if *count == 0 {
+                self.containers.remove(&account.container);
+            }
+        }
+        Ok(account)
+    }
+
+    /// Changes an account; its objectGUID stays.
+    ///
+    /// # Errors
+    /// [`DomainError`] as for [`Domain::add`]; then nothing has changed.
+    pub fn update(&mut self, guid: Uuid, change: impl FnOnce(&mut Account)) -> Result<(), DomainError> {
+        let before = self.remove(guid)?;
+        let mut after = before.clone();
+        change(&mut after);
+        after.guid = guid;
+        after.rid = before.rid;
+        if let Err(error) = self.insert(after) {
+            self.insert(before)?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Puts an account into a state.
+    ///
+    /// # Errors
+    /// [`DomainError::Unknown`].
+    pub fn set_state(&mut self, guid: Uuid, state: &AccountState, now: Timestamp) -> Result<(), DomainError> {
+        let policy = self.policy;
+        self.update(guid, |account| state.put_on(account, &policy, now))
+    }
+
+    /// What a bind changes; no name is touched, so no index is.
+    pub(crate) fn set_counters(&mut self, guid: Uuid, counters: super::Counters) {
+        if let Some(account) = self.accounts.get_mut(&guid) {
+            account.counters = counters;
+        }
+    }
+
+    fn insert(&mut self, account: Account) -> Result<(), DomainError> {
+        let dn =
+            normal_dn(&self.dn(&account)).ok_or_else(|| DomainError::Container(account.container.clone()))?;
+        let sam = account.sam.to_lowercase();
+        let upn = account.upn.as_deref().map(str::to_lowercase);
+        if self.by_sam.contains_key(&sam) {
+            return Err(in_use("sAMAccountName", &account.sam));
+        }
+        if let Some(upn) = &upn
+            && self.by_upn.contains_key(upn)
+        {
+            return Err(in_use("userPrincipalName", upn));
+        }
+        if self.by_dn.contains_key(&dn) {
+            return Err(in_use("distinguished name", &dn));
+        }
+        let guid = account.guid;
+        self.by_sam.insert(sam, guid);
+        if let Some(upn) = upn {
+            self.by_upn.insert(upn, guid);
+        }
+        self.by_dn.insert(dn, guid);
+        self.by_rid.insert(account.rid, guid);
+        *self.containers.entry(account.container.clone()).or_default() += 1;
+        self.accounts.insert(guid, account);
+        Ok(())
+    }
+}
+
+fn in_use(attribute: &'static str, value: &str) -> DomainError {
+    DomainError::InUse {
+        attribute,
+        value: value.to_owned(),
+    }
+}
+
+/// `OU=Inner,OU=Outer` as `[outer, inner]`.
+fn container_names(container: &str) -> Vec<String> {
+    container
+        .split(',')
+        .rev()
+        .filter_map(|part| part.split_once('='))
+        .map(|(_, name)| name.trim().to_lowercase())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn domain() -> (Domain, Uuid) {
+        let mut domain = Domain::new("corp.example.test", "CORP", "dc1", Policy::default());
+        let now = Timestamp::from_unix_ms(1_700_000_000_000);
+        let alice = User::new("alice", "pw")
+            .container("OU=Fixture")
+            .display_name("Alice F");
+        let alice = domain.add(alice, now).unwrap();
+        domain
+            .add(User::new("u.altupn", "pw").upn("alice@alt.example.test"), now)
+            .unwrap();
+        domain.add(User::new("u.noupn", "pw").without_upn(), now).unwrap();
+        (domain, alice)
+    }
+
+    #[test]
+    fn every_accepted_spelling_means_the_same_account() {
+        let (domain, alice) = domain();
+        let sid = format!("{}-{RID_FIRST}", domain.sid());
+        for name in [
+            "alice@corp.example.test",
+            "ALICE@Corp.Example.TEST",
+            "  alice@corp.example.test ",
+            "alice@CORP",
+            "CORP\\alice",
+            "corp\\ALICE",
+            "CN=alice,OU=Fixture,DC=corp,DC=example,DC=test",
+            "cn = ALICE , ou=fixture, dc=corp,DC=example, dc=test",
+            &format!("<GUID={alice}>"),
+            &format!("<GUID={}>", hex::encode(alice.to_bytes_le())),
+            &format!("<SID={sid}>"),
+            &sid,
+            "corp.example.test/Fixture/alice",
+        ] {
+            assert_eq!(domain.resolve(name).map(|a| a.guid), Some(alice), "{name}");
+        }
+        let sam = |name: &str| domain.resolve(name).map(|a| a.sam.as_str());
+        assert_eq!(sam("alice@alt.example.test"), Some("u.altupn"));
+        assert_eq!(sam("u.altupn@corp.example.test"), Some("u.altupn"));
+        assert_eq!(sam("u.noupn@corp.example.test"), Some("u.noupn"));
+    }
+
+    #[test]
+    fn every_other_spelling_means_nobody() {
+        let (domain, alice) = domain();
+        for name in [
+            "",
+            "alice",
+            "Alice F",
+            "corp.example.test\\alice",
+            ".\\alice",
+            "CORP/alice",
+            "CORP\\\\alice",
+            &format!("{{{alice}}}"),
+            &alice.to_string(),
+            "CORP\\alice@corp.example.test",
+            "bob@alt.example.test",
+            "alice@other.test",
+            "S-1-5-21-1-2-3-1103",
+            "CN=alice,OU=Other,DC=corp,DC=example,DC=test",
+        ] {
+            assert!(domain.resolve(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_renamed_account_keeps_its_guid_and_leaves_its_old_name_free() {
+        let (mut domain, alice) = domain();
+        domain
+            .update(alice, |a| {
+                a.sam = "anna".into();
+                a.upn = Some("anna@corp.example.test".into());
+                a.cn = "anna".into();
+            })
+            .unwrap();
+        assert!(domain.resolve("alice@corp.example.test").is_none());
+        assert_eq!(domain.resolve("CORP\\anna").map(|a| a.guid), Some(alice));
+        let clash = domain.update(alice, |a| a.sam = "U.NOUPN".into());
+        assert_eq!(clash, Err(in_use("sAMAccountName", "U.NOUPN")));
+        assert_eq!(domain.resolve("CORP\\anna").map(|a| a.guid), Some(alice));
+    }
+}

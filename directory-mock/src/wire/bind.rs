@@ -1,0 +1,161 @@
+//! Binds: faults first, then the judgement, then the journal, then the answer.
+
+use ldap3_proto::proto::{
+    LdapBindCred, LdapBindRequest, LdapBindResponse, LdapOp, LdapResult, LdapResultCode,
+};
+use postern_kit::clock::Timestamp;
+use uuid::Uuid;
+
+use super::connection::{Next, Session, next_cut, reply};
+use super::connections::Reach;
+use super::{Controller, ENCRYPTION_REQUIRED, result};
+use crate::faults::{BindFault, ResultCode};
+use crate::journal::{BindOutcome, BindRecord};
+use crate::model::Flavour;
+use crate::semantics::{Outcome, SubCode};
+
+const SASL_REFUSED: &str = "SASL: Failed to start authentication system: NT_STATUS_INVALID_PARAMETER";
+
+pub(super) async fn answer(
+    controller: &Controller,
+    session: &mut Session,
+    id: i32,
+    request: LdapBindRequest,
+) -> Next {
+    let password = match request.cred {
+        LdapBindCred::Simple(password) => zeroize::Zeroizing::new(password),
+        LdapBindCred::SASL(_) => {
+            let refused = result(LdapResultCode::OperationsError, SASL_REFUSED);
+            return reply(id, response(refused));
+        }
+        LdapBindCred::Unsupported => return Next::Close,
+    };
+    let next = decide(controller, session, &request.dn, &password);
+    let latency = controller.faults.latency();
+    if !latency.is_zero() {
+        tokio::select! {
+            () = controller.stop.cancelled() => return Next::Close,
+            _ = next_cut(session, Reach::All) => return Next::Close,
+            () = tokio::time::sleep(latency) => {}
+        }
+    }
+    match next {
+        Decision::Answer(answer) => reply(id, response(answer)),
+        Decision::Close => Next::Close,
+        Decision::Hang => Next::Hang,
+    }
+}
+
+enum Decision {
+    Answer(LdapResult),
+    Close,
+    Hang,
+}
+
+fn decide(controller: &Controller, session: &mut Session, name: &str, password: &str) -> Decision {
+    let mut record = BindRecord {
+        at: now(controller),
+        controller: controller.host.clone(),
+        connection: session.open.number,
+        encrypted: session.open.encrypted,
+        name: name.to_owned(),
+        object: controller
+            .directory
+            .read(|domain| domain.resolve(name).map(|account| account.guid)),
+        outcome: BindOutcome::Dropped,
+        judged: false,
+        counted: false,
+    };
+    let fault = controller.faults.take_bind();
+    let decision = match fault {
+        Some(BindFault::Hang) => Decision::Hang,
+        Some(BindFault::ResetUnjudged) => Decision::Close,
+        Some(BindFault::Answer { code, message }) => {
+            let answer = result(code.into(), message);
+            record.outcome = BindOutcome::Answered(answer.code.clone() as i64);
+            Decision::Answer(answer)
+        }
+        Some(BindFault::OddSubCode(code)) => {
+            record.outcome = BindOutcome::Refused(SubCode::Odd(code));
+            Decision::Answer(refusal(SubCode::Odd(code)))
+        }
+        Some(BindFault::ResetJudged) => {
+            let _ = judge(controller, session, name, password, &mut record);
+            record.outcome = BindOutcome::Dropped;
+            Decision::Close
+        }
+        None if controller.require_encryption && !session.open.encrypted => {
+            let answer = result(LdapResultCode::StrongerAuthRequired, ENCRYPTION_REQUIRED);
+            record.outcome = BindOutcome::Answered(8);
+            Decision::Answer(answer)
+        }
+        None => Decision::Answer(judge(controller, session, name, password, &mut record)),
+    };
+    controller.directory.journal().add(record);
+    decision
+}
+
+fn judge(
+    controller: &Controller,
+    session: &mut Session,
+    name: &str,
+    password: &str,
+    record: &mut BindRecord,
+) -> LdapResult {
+    let judgement = controller
+        .directory
+        .sign_in(controller.flavour, &controller.host, name, password);
+    record.object = judgement.object;
+    record.counted = judgement.counted;
+    record.judged = true;
+    match judgement.outcome {
+        Outcome::Accepted(guid) => {
+            session.identity = Some(guid);
+            record.outcome = BindOutcome::Accepted;
+            result(LdapResultCode::Success, "")
+        }
+        Outcome::Anonymous => {
+            session.identity = None;
+            record.outcome = BindOutcome::Anonymous;
+            result(LdapResultCode::Success, "")
+        }
+        Outcome::Refused(code) => {
+            session.identity = identity_after_refusal(controller.flavour, session.identity);
+            record.outcome = BindOutcome::Refused(code);
+            refusal(code)
+        }
+    }
+}
+
+/// Samba keeps the former identity, which RFC 4511 forbids.
+fn identity_after_refusal(flavour: Flavour, before: Option<Uuid>) -> Option<Uuid> {
+    match flavour {
+        Flavour::Samba => before,
+        Flavour::Windows => None,
+    }
+}
+
+fn now(controller: &Controller) -> Timestamp {
+    controller.directory.now()
+}
+
+fn refusal(code: SubCode) -> LdapResult {
+    result(LdapResultCode::InvalidCredentials, code.message())
+}
+
+pub(super) fn response(res: LdapResult) -> LdapOp {
+    LdapOp::BindResponse(LdapBindResponse { res, saslcreds: None })
+}
+
+impl From<ResultCode> for LdapResultCode {
+    fn from(code: ResultCode) -> Self {
+        match code {
+            ResultCode::OperationsError => Self::OperationsError,
+            ResultCode::StrongerAuthRequired => Self::StrongerAuthRequired,
+            ResultCode::Busy => Self::Busy,
+            ResultCode::Unavailable => Self::Unavailable,
+            ResultCode::UnwillingToPerform => Self::UnwillingToPerform,
+            ResultCode::Other => Self::Other,
+        }
+    }
+}

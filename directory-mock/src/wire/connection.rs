@@ -1,0 +1,279 @@
+//! One connection: requests are answered one after the other, in their order, until the client
+//! leaves, the idle limit passes, or a test cuts it.
+
+use std::sync::Arc;
+
+use futures::{SinkExt as _, StreamExt as _};
+use ldap3_proto::LdapCodec;
+use ldap3_proto::control::LdapControl;
+use ldap3_proto::proto::{
+    LdapExtendedRequest, LdapExtendedResponse, LdapMsg, LdapOp, LdapResult, LdapResultCode, OID_WHOAMI,
+};
+use postern_kit::net::BoxedIo;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::codec::Framed;
+use uuid::Uuid;
+
+use super::connections::{Cut, Open, Reach};
+use super::{Controller, HANDSHAKE_WAIT_MAX, WRITE_WAIT_MAX, bind, codec, result, search};
+use crate::model::Flavour;
+
+const OID_START_TLS: &str = "1.3.6.1.4.1.1466.20037";
+const OID_NOTICE_OF_DISCONNECTION: &str = "1.3.6.1.4.1.1466.20036";
+/// Referrals are not wanted.
+const OID_DOMAIN_SCOPE: &str = "1.2.840.113556.1.4.1339";
+
+/// The state of a connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) open: Open,
+    /// Whom the last successful bind made it.
+    pub(super) identity: Option<Uuid>,
+}
+
+/// What follows a request.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// These answers, in this order.
+    Answer(Vec<LdapMsg>),
+    /// This answer, then a TLS handshake.
+    StartTls(LdapMsg),
+    /// Nothing ever again, while the connection stays open.
+    Hang,
+    /// The end.
+    Close,
+}
+
+type Frames = Framed<BoxedIo, LdapCodec>;
+
+/// Serves a connection to its end.
+pub(super) async fn serve(controller: Arc<Controller>, io: BoxedIo, open: Open) {
+    let io = if open.encrypted {
+        tokio::select! {
+            () = controller.stop.cancelled() => return,
+            io = handshake(&controller, io) => match io {
+                Some(io) => io,
+                None => return,
+            },
+        }
+    } else {
+        io
+    };
+    let mut session = Session { open, identity: None };
+    let mut frames = Framed::new(io, codec());
+    while let Some(after) = turn(&controller, &mut session, frames).await {
+        frames = after;
+    }
+}
+
+/// Waits for one request and answers it; `None` is the end.
+async fn turn(controller: &Controller, session: &mut Session, mut frames: Frames) -> Option<Frames> {
+    let request = tokio::select! {
+        () = controller.stop.cancelled() => return None,
+        cut = next_cut(session, Reach::Idle) => return close(frames, cut.notice).await,
+        () = tokio::time::sleep(controller.idle_limit) => return close(frames, true).await,
+        request = frames.next() => request,
+    };
+    // The client left, or sent what is no LDAP.
+    let request = request?.ok()?;
+    match answer(controller, session, request).await {
+        Next::Answer(answers) => {
+            send(&mut frames, answers).await?;
+            Some(frames)
+        }
+        Next::StartTls(answer) => {
+            send(&mut frames, vec![answer]).await?;
+            start_tls(controller, session, frames).await
+        }
+        Next::Hang => hang(controller, session, frames).await,
+        Next::Close => None,
+    }
+}
+
+async fn answer(controller: &Controller, session: &mut Session, request: LdapMsg) -> Next {
+    let id = request.msgid;
+    if let Some(refused) = refuse_control(controller.flavour, &request) {
+        return reply(id, refused);
+    }
+    let read_only = || {
+        result(
+            LdapResultCode::UnwillingToPerform,
+            "00002035: this directory is read-only",
+        )
+    };
+    match request.op {
+        LdapOp::BindRequest(request) => bind::answer(controller, session, id, request).await,
+        LdapOp::SearchRequest(search) => {
+            let referrals = !request.ctrl.iter().any(is_domain_scope);
+            let asker = search::Asker {
+                bound: session.identity.is_some(),
+                encrypted: session.open.encrypted,
+                referrals,
+            };
+            let answers = search::answer(controller, asker, &search);
+            Next::Answer(answers.into_iter().map(|op| message(id, op)).collect())
+        }
+        LdapOp::ExtendedRequest(request) => extended(controller, session, id, &request),
+        LdapOp::AbandonRequest(_) => Next::Answer(Vec::new()),
+        LdapOp::ModifyRequest(_) => reply(id, LdapOp::ModifyResponse(read_only())),
+        LdapOp::AddRequest(_) => reply(id, LdapOp::AddResponse(read_only())),
+        LdapOp::DelRequest(_) => reply(id, LdapOp::DelResponse(read_only())),
+        LdapOp::ModifyDNRequest(_) => reply(id, LdapOp::ModifyDNResponse(read_only())),
+        LdapOp::CompareRequest(_) => reply(id, LdapOp::CompareResult(read_only())),
+        // Unbind ends the connection; so does what only a server may send.
+        _ => Next::Close,
+    }
+}
+
+fn extended(controller: &Controller, session: &Session, id: i32, request: &LdapExtendedRequest) -> Next {
+    let unsupported = || {
+        let text = format!("Extended Operation({}) not supported", request.name);
+        extended_response(result(LdapResultCode::ProtocolError, text), None, None)
+    };
+    match request.name.as_str() {
+        OID_START_TLS if session.open.encrypted => {
+            let text = "START-TLS: TLS is already enabled on this LDAP session";
+            let refused = result(LdapResultCode::OperationsError, text);
+            reply(id, extended_response(refused, Some(OID_START_TLS), None))
+        }
+        OID_START_TLS => {
+            let granted = result(LdapResultCode::Success, "");
+            let response = extended_response(granted, Some(OID_START_TLS), None);
+            Next::StartTls(message(id, response))
+        }
+        OID_WHOAMI if controller.flavour == Flavour::Windows => {
+            let name = controller.directory.read(|domain| {
+                let account = domain.account(session.identity?)?;
+                Some(format!("u:{}\\{}", domain.netbios_name(), account.sam))
+            });
+            let value = name.unwrap_or_default().into_bytes();
+            let granted = result(LdapResultCode::Success, "");
+            reply(id, extended_response(granted, None, Some(value)))
+        }
+        _ => reply(id, unsupported()),
+    }
+}
+
+/// A control that is critical and unknown: 12. Samba sends it as an extended response, whatever
+/// was asked.
+fn refuse_control(flavour: Flavour, request: &LdapMsg) -> Option<LdapOp> {
+    let unknown = request.ctrl.iter().any(|control| match control {
+        LdapControl::Unknown { oid, criticality, .. } => *criticality && !super::root_dse::has_control(oid),
+        LdapControl::SyncRequest { criticality, .. } | LdapControl::PasswordPolicyRequest { criticality } => {
+            *criticality
+        }
+        _ => false,
+    });
+    if !unknown {
+        return None;
+    }
+    let refused = result(LdapResultCode::UnavailableCriticalExtension, "");
+    Some(match (&request.op, flavour) {
+        (LdapOp::UnbindRequest | LdapOp::AbandonRequest(_), _) => return None,
+        (LdapOp::SearchRequest(_), Flavour::Windows) => LdapOp::SearchResultDone(refused),
+        (LdapOp::BindRequest(_), _) => bind::response(refused),
+        _ => extended_response(refused, None, None),
+    })
+}
+
+fn is_domain_scope(control: &LdapControl) -> bool {
+    matches!(control, LdapControl::Unknown { oid, .. } if oid == OID_DOMAIN_SCOPE)
+}
+
+pub(super) fn message(msgid: i32, op: LdapOp) -> LdapMsg {
+    LdapMsg {
+        msgid,
+        op,
+        ctrl: Vec::new(),
+    }
+}
+
+pub(super) fn reply(id: i32, op: LdapOp) -> Next {
+    Next::Answer(vec![message(id, op)])
+}
+
+fn extended_response(res: LdapResult, name: Option<&str>, value: Option<Vec<u8>>) -> LdapOp {
+    LdapOp::ExtendedResponse(LdapExtendedResponse {
+        res,
+        name: name.map(str::to_owned),
+        value,
+    })
+}
+
+/// Waits for an order to close that reaches a connection in this state.
+pub(super) async fn next_cut(session: &mut Session, reach: Reach) -> Cut {
+    loop {
+        if session.open.cut.changed().await.is_err() {
+            // The controller is gone, and `stop` ends this connection.
+            std::future::pending::<()>().await;
+        }
+        let cut = *session.open.cut.borrow_and_update();
+        if reach == Reach::Idle || cut.reach == Reach::All {
+            return cut;
+        }
+    }
+}
+
+async fn close(mut frames: Frames, notice: bool) -> Option<Frames> {
+    if notice {
+        let gone = result(
+            LdapResultCode::Unavailable,
+            "the connection is closed by the server",
+        );
+        let notice = extended_response(gone, Some(OID_NOTICE_OF_DISCONNECTION), None);
+        send(&mut frames, vec![message(0, notice)]).await?;
+    }
+    // A TLS client should see an orderly end.
+    let _ = tokio::time::timeout(WRITE_WAIT_MAX, frames.close()).await;
+    None
+}
+
+async fn send(frames: &mut Frames, answers: Vec<LdapMsg>) -> Option<()> {
+    let write = async {
+        for answer in answers {
+            frames.feed(answer).await?;
+        }
+        frames.flush().await
+    };
+    tokio::time::timeout(WRITE_WAIT_MAX, write).await.ok()?.ok()
+}
+
+async fn start_tls(controller: &Controller, session: &mut Session, frames: Frames) -> Option<Frames> {
+    let parts = frames.into_parts();
+    // Bytes sent in the clear before the handshake must not count as protected.
+    if !parts.read_buf.is_empty() {
+        return None;
+    }
+    let io = tokio::select! {
+        () = controller.stop.cancelled() => return None,
+        io = handshake(controller, parts.io) => io?,
+    };
+    session.open.started_tls();
+    Some(Framed::new(io, codec()))
+}
+
+async fn handshake(controller: &Controller, io: BoxedIo) -> Option<BoxedIo> {
+    let acceptor = TlsAcceptor::from(controller.tls.clone());
+    match tokio::time::timeout(HANDSHAKE_WAIT_MAX, acceptor.accept(io)).await {
+        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Err(error)) => {
+            tracing::debug!(controller = %controller.host, %error, "tls handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(controller = %controller.host, "tls handshake took too long");
+            None
+        }
+    }
+}
+
+/// Takes requests and answers none, until the client leaves or the connection is cut.
+async fn hang(controller: &Controller, session: &mut Session, mut frames: Frames) -> Option<Frames> {
+    loop {
+        tokio::select! {
+            () = controller.stop.cancelled() => return None,
+            cut = next_cut(session, Reach::All) => return close(frames, cut.notice).await,
+            request = frames.next() => { request?.ok()?; }
+        }
+    }
+}
