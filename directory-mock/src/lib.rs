@@ -25,12 +25,15 @@
 //! ```
 
 pub mod certificates;
+pub mod cli;
+pub mod config;
 pub mod faults;
 pub mod handle;
 pub mod journal;
 pub mod model;
 pub mod population;
 pub mod semantics;
+pub mod serve;
 pub mod server;
 pub mod wire;
 

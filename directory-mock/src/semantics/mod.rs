@@ -236,3 +236,6 @@ fn hour_allowed(hours: &[u8; 21], now: Timestamp) -> bool {
     let bit = day * 24 + usize::from(time.hour());
     hours[bit / 8] >> (bit % 8) & 1 == 1
 }
+
+#[cfg(test)]
+mod tests;

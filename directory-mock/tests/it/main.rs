@@ -1,4 +1,6 @@
 //! The directory as a client meets it: real sockets, real TLS, the `ldap3` client.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+
 mod client;
 mod wire;

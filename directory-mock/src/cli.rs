@@ -1,0 +1,154 @@
+//! The command line: `postern-directory-mock serve --config F`.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use comfy_table::Table;
+use postern_kit::Seams;
+use postern_kit::telemetry::chain;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config};
+use crate::model::Account;
+use crate::semantics;
+use crate::serve::serve;
+use crate::server::Server;
+
+/// Users that the table shows; a population may have a hundred thousand.
+const TABLE_ROWS_MAX: usize = 40;
+
+/// Connections close at once.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// A simulated Active Directory for tests and demonstrations.
+#[derive(Debug, Parser)]
+#[command(name = "postern-directory-mock", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves a directory until SIGTERM or Ctrl-C.
+    Serve(ServeArgs),
+}
+
+/// What `serve` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// Configuration file in TOML.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Shows the users' passwords in the table.
+    #[arg(long)]
+    pub show_passwords: bool,
+    /// Log filter, such as `info,postern_directory_mock=debug`.
+    #[arg(long, default_value = "info", env = "POSTERN_LOG")]
+    pub log: String,
+}
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let Command::Serve(args) = Cli::parse().command;
+    let ran = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(run(args)));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be closed, and then there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "error: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until a signal comes.
+///
+/// # Errors
+/// What is wrong with the configuration, or why the directory does not start.
+///
+/// # Cancellation
+/// Dropping it stops the directory.
+pub async fn run(args: ServeArgs) -> Result<(), Box<dyn Error + Send + Sync>> {
+    postern_kit::telemetry::start(&args.log, false)?;
+    let seams = Seams::real();
+    let bytes = seams.disk.read(&args.config)?;
+    let config: Config = config::read(&String::from_utf8(bytes)?)?;
+    let stop = CancellationToken::new();
+    seams
+        .tasks
+        .spawn_essential("signals", postern_kit::process::stop_on_signal(stop.clone()));
+    let tasks = seams.tasks.clone();
+    let show = |server: &Server| {
+        // A closed standard output does not stop the service.
+        let _ = std::io::stdout().write_all(describe(server, args.show_passwords).as_bytes());
+    };
+    let served = serve(config, seams, stop.clone(), show).await;
+    stop.cancel();
+    served?;
+    Ok(tasks.run_until(&stop, STOP_WAIT_MAX).await?)
+}
+
+/// Addresses and users of a running controller.
+fn describe(server: &Server, passwords: bool) -> String {
+    let mut text = String::new();
+    let addresses = [("ldap", server.ldap_addr()), ("ldaps", server.ldaps_addr())];
+    for (scheme, addr) in addresses {
+        if let Some(addr) = addr {
+            text.push_str(&format!("{scheme}://{addr}\n"));
+        }
+    }
+    let now = server.directory().now();
+    server.directory().read(|domain| {
+        let mut table = Table::new();
+        let mut header = vec!["sAMAccountName", "userPrincipalName", "objectGUID", "states"];
+        if passwords {
+            header.push("password");
+        }
+        table.set_header(header);
+        for account in domain.accounts().take(TABLE_ROWS_MAX) {
+            let locked = semantics::is_locked(&account.counters, domain.policy(), now);
+            let expired = semantics::is_password_expired(account, domain.policy(), now);
+            let mut row = vec![
+                account.sam.clone(),
+                account.upn.clone().unwrap_or_default(),
+                account.guid.to_string(),
+                states(account, locked, expired),
+            ];
+            if passwords {
+                row.push(account.password.plaintext().to_owned());
+            }
+            table.add_row(row);
+        }
+        text.push_str(&table.to_string());
+        text.push('\n');
+        let count = domain.accounts().count();
+        if count > TABLE_ROWS_MAX {
+            text.push_str(&format!("and {} more users\n", count - TABLE_ROWS_MAX));
+        }
+    });
+    text
+}
+
+fn states(account: &Account, locked: bool, password_expired: bool) -> String {
+    let all = [
+        (account.protected, "protected"),
+        (locked, "locked"),
+        (account.disabled, "disabled"),
+        (account.account_expires.is_some(), "account expires"),
+        (account.must_change, "must change"),
+        (password_expired, "password expired"),
+        (!account.workstations.is_empty(), "workstations"),
+        (account.logon_hours.is_some(), "logon hours"),
+    ];
+    let held = all.iter().filter(|(holds, _)| *holds).map(|(_, name)| *name);
+    held.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,298 @@
+//! The program's configuration file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use postern_kit::config::{ConfigErrors, Fields, parse};
+
+use crate::model::{AccountState, Directory, Flavour, Policy, User};
+use crate::population::Population;
+use crate::server::IDLE_LIMIT;
+
+/// Most users that a seeded population may have: about 1 kB each.
+const POPULATION_MAX: usize = 1_000_000;
+
+/// What the program serves and how.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The domain with its users.
+    pub directory: Directory,
+    /// Where plain LDAP listens.
+    pub ldap: Option<SocketAddr>,
+    /// Where LDAPS listens.
+    pub ldaps: Option<SocketAddr>,
+    /// Whose habits.
+    pub flavour: Flavour,
+    /// Simple binds in the clear are answered 8.
+    pub require_encryption: bool,
+    /// Time without a request after which a connection is closed.
+    pub idle_limit: Duration,
+    /// The certificate.
+    pub tls: TlsFiles,
+}
+
+/// Where the certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsFiles {
+    /// From these PEM files.
+    Given {
+        /// Chain, leaf first.
+        certificate: PathBuf,
+        /// Key of the leaf.
+        key: PathBuf,
+    },
+    /// Made at start. The root goes to this file, for clients to trust.
+    Made {
+        /// PEM file to write.
+        root: Option<PathBuf>,
+        /// More names that the certificate is valid for.
+        names: Vec<String>,
+    },
+}
+
+/// Reads a configuration.
+///
+/// # Errors
+/// All mistakes at once, each with its field.
+pub fn read(text: &str) -> Result<Config, ConfigErrors> {
+    parse(text, |fields| {
+        let dns = domain_name(fields);
+        let netbios: Option<String> = fields.required("netbios", "a NetBIOS name such as \"CORP\"");
+        let host = fields.or("host", "dc1".to_owned(), "a host name such as \"dc1\"");
+        let listen = fields.table("listen", |listen| {
+            let expected = "an address like 127.0.0.1:636";
+            let ldap = listen.optional("ldap", expected);
+            let ldaps = listen.optional("ldaps", expected);
+            let (ldap, ldaps) = (ldap?, ldaps?);
+            if ldap.is_none() && ldaps.is_none() {
+                listen.mistake(
+                    "ldaps",
+                    format_args!("missing; expected {expected} here or in listen.ldap"),
+                );
+                return None;
+            }
+            Some((ldap, ldaps))
+        });
+        let flavour = fields.or("flavour", "samba".to_owned(), "\"samba\" or \"windows\"");
+        let flavour = flavour.and_then(|name| flavour_of(fields, &name));
+        let require_encryption = fields.or("require_encryption", false, "true or false");
+        let idle_limit = seconds(fields, "idle_limit_s", IDLE_LIMIT);
+        let policy = fields.table("policy", read_policy);
+        let tls = fields.table("tls", read_tls);
+        let users = fields.tables("users", read_user);
+        let population = fields.table("population", read_population);
+        let mut builder = Directory::builder(&dns?, &netbios?).host(&host?).policy(policy?);
+        builder = builder.users(users?);
+        if let Some((seed, count)) = population? {
+            builder = builder.population(&Population::seeded(seed, count));
+        }
+        let (ldap, ldaps) = listen?;
+        Some(Config {
+            directory: builder.build(),
+            ldap,
+            ldaps,
+            flavour: flavour?,
+            require_encryption: require_encryption?,
+            idle_limit: idle_limit?,
+            tls: tls?,
+        })
+    })
+}
+
+fn domain_name(fields: &mut Fields<'_>) -> Option<String> {
+    const EXPECTED: &str = "a DNS name such as \"corp.example.test\"";
+    let name: String = fields.required("domain", EXPECTED)?;
+    let label =
+        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if name.split('.').all(label) {
+        return Some(name);
+    }
+    fields.mistake("domain", format_args!("expected {EXPECTED}"));
+    None
+}
+
+fn flavour_of(fields: &Fields<'_>, name: &str) -> Option<Flavour> {
+    match name {
+        "samba" => Some(Flavour::Samba),
+        "windows" => Some(Flavour::Windows),
+        _ => {
+            fields.mistake("flavour", "expected \"samba\" or \"windows\"");
+            None
+        }
+    }
+}
+
+fn seconds(fields: &mut Fields<'_>, name: &'static str, default: Duration) -> Option<Duration> {
+    fields
+        .or(name, default.as_secs(), "a number of seconds")
+        .map(Duration::from_secs)
+}
+
+fn read_policy(fields: &mut Fields<'_>) -> Option<Policy> {
+    let default = Policy::default();
+    let threshold = fields.or(
+        "lockout_threshold",
+        default.lockout_threshold,
+        "a number of failures, 0 for no lockout",
+    );
+    let window = seconds(fields, "lockout_window_s", default.lockout_window);
+    let duration = seconds(fields, "lockout_duration_s", default.lockout_duration);
+    let age = seconds(fields, "password_age_max_s", default.password_age_max);
+    let old = seconds(fields, "old_password_allowed_s", default.old_password_allowed);
+    Some(Policy {
+        lockout_threshold: threshold?,
+        lockout_window: window?,
+        lockout_duration: duration?,
+        password_age_max: age?,
+        old_password_allowed: old?,
+    })
+}
+
+fn read_tls(fields: &mut Fields<'_>) -> Option<TlsFiles> {
+    let certificate: Option<Option<PathBuf>> = fields.optional("certificate", "the path of a PEM file");
+    let key: Option<Option<PathBuf>> = fields.optional("key", "the path of a PEM file");
+    let root: Option<Option<PathBuf>> = fields.optional("root", "the path of a file to write");
+    let names: Option<Vec<String>> = fields.or("names", Vec::new(), "a list of host names");
+    let (root, names) = (root?, names?);
+    match (certificate?, key?) {
+        (Some(certificate), Some(key)) => {
+            if root.is_some() || !names.is_empty() {
+                fields.mistake(
+                    "root",
+                    "root and names are for a certificate that is made at start",
+                );
+                return None;
+            }
+            Some(TlsFiles::Given { certificate, key })
+        }
+        (None, None) => Some(TlsFiles::Made { root, names }),
+        _ => {
+            fields.mistake("certificate", "expected certificate and key, or neither");
+            None
+        }
+    }
+}
+
+fn read_user(fields: &mut Fields<'_>) -> Option<User> {
+    let name: Option<String> = fields.required("name", "a sAMAccountName");
+    let password: Option<String> = fields.required("password", "a text");
+    let upn: Option<Option<String>> = fields.optional("upn", "a name such as alice@corp.example.test");
+    let display_name: Option<Option<String>> = fields.optional("display_name", "a text");
+    let container: Option<Option<String>> = fields.optional("container", "a place such as OU=Staff");
+    let states: Option<Vec<String>> = fields.or("states", Vec::new(), "a list of states");
+    let mut known = Some(Vec::new());
+    for text in states? {
+        match (state(&text), known.as_mut()) {
+            (Some(state), Some(known)) => known.push(state),
+            (Some(_), None) => {}
+            (None, _) => {
+                fields.mistake("states", format_args!("expected one of {STATES}"));
+                known = None;
+            }
+        }
+    }
+    let mut user = User::new(&name?, &password?);
+    if let Some(upn) = upn? {
+        user = user.upn(&upn);
+    }
+    if let Some(name) = display_name? {
+        user = user.display_name(&name);
+    }
+    if let Some(container) = container? {
+        user = user.container(&container);
+    }
+    Some(known?.into_iter().fold(user, User::state))
+}
+
+const STATES: &str = "disabled, account_expired, password_expired, password_never_expires, must_change, locked, \
+                      no_logon_hours, other_workstations, protected, never_locks";
+
+fn state(name: &str) -> Option<AccountState> {
+    Some(match name {
+        "disabled" => AccountState::Disabled,
+        "account_expired" => AccountState::AccountExpired,
+        "password_expired" => AccountState::PasswordExpired,
+        "password_never_expires" => AccountState::PasswordNeverExpires,
+        "must_change" => AccountState::MustChange,
+        "locked" => AccountState::Locked,
+        "no_logon_hours" => AccountState::NoLogonHours,
+        "other_workstations" => AccountState::Workstations(vec!["ELSEWHERE".to_owned()]),
+        "protected" => AccountState::Protected,
+        "never_locks" => AccountState::NeverLocks,
+        _ => return None,
+    })
+}
+
+fn read_population(fields: &mut Fields<'_>) -> Option<Option<(u64, usize)>> {
+    let seed = fields.or("seed", 1_u64, "a number");
+    let count = fields.or("count", 0_usize, "a number of users");
+    let (seed, count) = (seed?, count?);
+    if count > POPULATION_MAX {
+        fields.mistake("count", format_args!("expected at most {POPULATION_MAX} users"));
+        return None;
+    }
+    Some((count > 0).then_some((seed, count)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postern_kit::clock::Timestamp;
+
+    #[test]
+    fn a_full_file_is_read() {
+        let config = read(
+            r#"
+            domain = "corp.example.test"
+            netbios = "CORP"
+            flavour = "windows"
+            idle_limit_s = 60
+            listen.ldaps = "127.0.0.1:0"
+            policy.lockout_threshold = 3
+            population = { seed = 7, count = 5 }
+            tls.root = "/tmp/root.pem"
+            [[users]]
+            name = "alice"
+            password = "secret"
+            states = ["disabled", "locked"]
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.flavour, Flavour::Windows);
+        assert_eq!(config.idle_limit, Duration::from_secs(60));
+        let domain = config.directory.domain(Timestamp::from_unix_ms(0)).unwrap();
+        assert_eq!(domain.accounts().count(), 6);
+        assert_eq!(domain.policy().lockout_threshold, 3);
+        assert!(domain.by_sam("alice").unwrap().disabled);
+        let TlsFiles::Made { root, .. } = config.tls else {
+            panic!("a certificate was given")
+        };
+        assert_eq!(root, Some(PathBuf::from("/tmp/root.pem")));
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let wrong = read(
+            "domain = 'not a name'\nflavour = 'other'\ntls.key = 'k'\n[[users]]\nname = 'a'\nstates = ['odd']",
+        )
+        .unwrap_err();
+        let fields: Vec<_> = wrong
+            .mistakes()
+            .iter()
+            .map(|mistake| mistake.split(':').next().unwrap_or_default())
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                "domain",
+                "netbios",
+                "listen.ldaps",
+                "flavour",
+                "tls.certificate",
+                "users[0].password",
+                "users[0].states",
+            ]
+        );
+    }
+}

@@ -1,0 +1,5 @@
+//! The simulated directory as a program of its own.
+
+fn main() -> std::process::ExitCode {
+    postern_directory_mock::cli::main()
+}
