@@ -247,7 +247,7 @@ pub(super) async fn create_user(
     new: NewUser,
 ) -> Outcome<UserRecord> {
     let batch = vec![new.clone()];
-    for record in touched(c, tenant, &batch).await? {
+    if let Some(record) = touched(c, tenant, &batch).await?.first() {
         let field = if record.object == new.object {
             "object_id"
         } else {
