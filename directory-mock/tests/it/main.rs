@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
+mod against_samba;
 mod client;
 mod wire;
