@@ -3,7 +3,6 @@
 use ldap3_proto::proto::{
     LdapBindCred, LdapBindRequest, LdapBindResponse, LdapOp, LdapResult, LdapResultCode,
 };
-use postern_kit::clock::Timestamp;
 use uuid::Uuid;
 
 use super::connection::{Next, Session, next_cut, reply};
@@ -54,7 +53,7 @@ enum Decision {
 
 fn decide(controller: &Controller, session: &mut Session, name: &str, password: &str) -> Decision {
     let mut record = BindRecord {
-        at: now(controller),
+        at: controller.directory.now(),
         controller: controller.host.clone(),
         connection: session.open.number,
         encrypted: session.open.encrypted,
@@ -133,10 +132,6 @@ fn identity_after_refusal(flavour: Flavour, before: Option<Uuid>) -> Option<Uuid
         Flavour::Samba => before,
         Flavour::Windows => None,
     }
-}
-
-fn now(controller: &Controller) -> Timestamp {
-    controller.directory.now()
 }
 
 fn refusal(code: SubCode) -> LdapResult {

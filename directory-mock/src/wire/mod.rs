@@ -13,7 +13,6 @@ mod filter;
 mod root_dse;
 mod search;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +70,8 @@ pub(crate) async fn listen(
     loop {
         let mode = *accepting.borrow_and_update();
         let accepted = tokio::select! {
+            // A switch that was thrown before a connection came must hold for it.
+            biased;
             () = controller.stop.cancelled() => return,
             _ = accepting.changed() => continue,
             accepted = listener.accept(), if mode != Accepting::Ignore => accepted,
@@ -78,7 +79,7 @@ pub(crate) async fn listen(
         match accepted {
             Ok(_) if mode == Accepting::Close => {}
             Ok((io, peer)) => {
-                log_accepted(&controller, peer, encrypted);
+                tracing::debug!(controller = %controller.host, %peer, encrypted, "connection accepted");
                 let open = controller.connections.open(encrypted);
                 tasks.spawn(
                     "directory connection",
@@ -91,10 +92,6 @@ pub(crate) async fn listen(
             }
         }
     }
-}
-
-fn log_accepted(controller: &Controller, peer: SocketAddr, encrypted: bool) {
-    tracing::debug!(controller = %controller.host, %peer, encrypted, "connection accepted");
 }
 
 fn codec() -> LdapCodec {

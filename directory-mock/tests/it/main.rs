@@ -4,4 +4,6 @@
 
 mod against_samba;
 mod client;
+mod faults;
+mod raw;
 mod wire;
