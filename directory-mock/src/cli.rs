@@ -114,7 +114,10 @@ fn describe(server: &Server, passwords: bool) -> String {
             header.push("password");
         }
         table.set_header(header);
-        for account in domain.accounts().take(TABLE_ROWS_MAX) {
+        let mut accounts: Vec<_> = domain.accounts().collect();
+        // In the order of the file; a population comes after the users.
+        accounts.sort_by_key(|account| account.rid);
+        for account in accounts.iter().take(TABLE_ROWS_MAX) {
             let locked = semantics::is_locked(&account.counters, domain.policy(), now);
             let expired = semantics::is_password_expired(account, domain.policy(), now);
             let mut row = vec![
@@ -130,9 +133,8 @@ fn describe(server: &Server, passwords: bool) -> String {
         }
         text.push_str(&table.to_string());
         text.push('\n');
-        let count = domain.accounts().count();
-        if count > TABLE_ROWS_MAX {
-            text.push_str(&format!("and {} more users\n", count - TABLE_ROWS_MAX));
+        if accounts.len() > TABLE_ROWS_MAX {
+            text.push_str(&format!("and {} more users\n", accounts.len() - TABLE_ROWS_MAX));
         }
     });
     text

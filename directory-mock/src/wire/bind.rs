@@ -33,8 +33,7 @@ pub(super) async fn answer(
     let latency = controller.faults.latency();
     if !latency.is_zero() {
         tokio::select! {
-            () = controller.stop.cancelled() => return Next::Close,
-            _ = next_cut(session, Reach::All) => return Next::Close,
+            cut = next_cut(session, Reach::All) => return Next::Cut(cut),
             () = tokio::time::sleep(latency) => {}
         }
     }

@@ -40,28 +40,34 @@ pub(super) enum Next {
     StartTls(LdapMsg),
     /// Nothing ever again, while the connection stays open.
     Hang,
+    /// The end, by order of a test.
+    Cut(Cut),
     /// The end.
     Close,
 }
 
 type Frames = Framed<BoxedIo, LdapCodec>;
 
-/// Serves a connection to its end.
+/// Serves a connection to its end or until the controller stops.
 pub(super) async fn serve(controller: Arc<Controller>, io: BoxedIo, open: Open) {
+    tokio::select! {
+        () = controller.stop.cancelled() => {}
+        () = converse(&controller, io, open) => {}
+    }
+}
+
+async fn converse(controller: &Controller, io: BoxedIo, open: Open) {
     let io = if open.encrypted {
-        tokio::select! {
-            () = controller.stop.cancelled() => return,
-            io = handshake(&controller, io) => match io {
-                Some(io) => io,
-                None => return,
-            },
+        match handshake(controller, io).await {
+            Some(io) => io,
+            None => return,
         }
     } else {
         io
     };
     let mut session = Session { open, identity: None };
     let mut frames = Framed::new(io, codec());
-    while let Some(after) = turn(&controller, &mut session, frames).await {
+    while let Some(after) = turn(controller, &mut session, frames).await {
         frames = after;
     }
 }
@@ -69,7 +75,6 @@ pub(super) async fn serve(controller: Arc<Controller>, io: BoxedIo, open: Open) 
 /// Waits for one request and answers it; `None` is the end.
 async fn turn(controller: &Controller, session: &mut Session, mut frames: Frames) -> Option<Frames> {
     let request = tokio::select! {
-        () = controller.stop.cancelled() => return None,
         cut = next_cut(session, Reach::Idle) => return close(frames, cut.notice).await,
         () = tokio::time::sleep(controller.idle_limit) => return close(frames, true).await,
         request = frames.next() => request,
@@ -85,7 +90,8 @@ async fn turn(controller: &Controller, session: &mut Session, mut frames: Frames
             send(&mut frames, vec![answer]).await?;
             start_tls(controller, session, frames).await
         }
-        Next::Hang => hang(controller, session, frames).await,
+        Next::Hang => hang(session, frames).await,
+        Next::Cut(cut) => close(frames, cut.notice).await,
         Next::Close => None,
     }
 }
@@ -244,10 +250,7 @@ async fn start_tls(controller: &Controller, session: &mut Session, frames: Frame
     if !parts.read_buf.is_empty() {
         return None;
     }
-    let io = tokio::select! {
-        () = controller.stop.cancelled() => return None,
-        io = handshake(controller, parts.io) => io?,
-    };
+    let io = handshake(controller, parts.io).await?;
     session.open.started_tls();
     Some(Framed::new(io, codec()))
 }
@@ -268,10 +271,9 @@ async fn handshake(controller: &Controller, io: BoxedIo) -> Option<BoxedIo> {
 }
 
 /// Takes requests and answers none, until the client leaves or the connection is cut.
-async fn hang(controller: &Controller, session: &mut Session, mut frames: Frames) -> Option<Frames> {
+async fn hang(session: &mut Session, mut frames: Frames) -> Option<Frames> {
     loop {
         tokio::select! {
-            () = controller.stop.cancelled() => return None,
             cut = next_cut(session, Reach::All) => return close(frames, cut.notice).await,
             request = frames.next() => { request?.ok()?; }
         }

@@ -383,6 +383,9 @@ async fn searches(target: &Target) {
 
 async fn other_operations(target: &Target) {
     let mut ldap = target.connect().await;
+    let sasl = soon(ldap.sasl_external_bind()).await.unwrap();
+    let refused = "SASL: Failed to start authentication system: NT_STATUS_INVALID_PARAMETER";
+    assert_eq!((sasl.rc, sasl.text.as_str()), (1, refused));
     for (oid, expected, text) in [
         (
             "1.3.6.1.4.1.4203.1.11.3",

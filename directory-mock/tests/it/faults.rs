@@ -96,6 +96,13 @@ async fn latency_delays_the_answer_of_a_bind_that_was_judged_at_once() {
     soon(server.journal().wait_for(2)).await;
     let alice = server.directory().guid_of("alice").unwrap();
     assert_eq!(server.journal().failed_count(alice), 2);
+    server.connections().disconnect_all(true);
+    assert_eq!(raw.next().await.unwrap().msgid, 0, "a notice, and no answer");
+    assert!(raw.next().await.is_none());
+
+    let mut raw = Raw::connect(server.ldap_addr().unwrap()).await;
+    raw.send(1, raw::bind(ALICE, "right"), Vec::new()).await;
+    soon(server.journal().wait_for(3)).await;
     soon(server.stop()).await;
     assert!(raw.next().await.is_none());
 }

@@ -321,6 +321,20 @@ async fn a_request_beyond_the_limit_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn what_is_no_ldap_is_not_answered() {
+    let server = server(ServerOptions::default()).await;
+    let addr = server.ldap_addr().unwrap();
+    let version_2 = b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x02\x04\x00\x80\x00";
+    let success = b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x00\x04\x00\x04\x00";
+    assert_eq!(raw::bytes(addr, version_2).await, success);
+    let unknown_choice = b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\x00\x85\x00";
+    assert_eq!(raw::bytes(addr, unknown_choice).await, b"");
+    assert_eq!(raw::bytes(addr, b"GET / HTTP/1.1\r\n\r\n").await, b"");
+    assert_eq!(raw::bytes(addr, b"\x30\x03\x02\x01\x01").await, b"");
+    soon(server.connections().wait_until(|counts| counts.open == 0)).await;
+}
+
+#[tokio::test]
 async fn bytes_before_the_tls_handshake_do_not_count_as_protected() {
     let server = server(ServerOptions::default()).await;
     let mut raw = Raw::connect(server.ldap_addr().unwrap()).await;
