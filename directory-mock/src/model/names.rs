@@ -13,7 +13,7 @@ pub(crate) enum BindName {
     Dn(String),
     /// `DOMAIN\sam`, lower case.
     Nt { domain: String, sam: String },
-    /// Anything with an `@`, lower case.
+    /// Anything with an `@`, lower case, without blanks around its halves.
     Upn(String),
     /// `dns.domain/Container/name` as a normalised distinguished name's parts, top down.
     Canonical { domain: String, parts: Vec<String> },
@@ -38,11 +38,11 @@ pub(crate) fn read(name: &str) -> Option<BindName> {
     if let Some((domain, sam)) = lower.split_once('\\') {
         return Some(BindName::Nt {
             domain: domain.to_owned(),
-            sam: sam.to_owned(),
+            sam: sam.trim().to_owned(),
         });
     }
-    if lower.contains('@') {
-        return Some(BindName::Upn(lower));
+    if let Some((prefix, suffix)) = lower.rsplit_once('@') {
+        return Some(BindName::Upn(format!("{}@{}", prefix.trim(), suffix.trim())));
     }
     let (domain, path) = lower.split_once('/')?;
     Some(BindName::Canonical {

@@ -20,7 +20,7 @@ const OLD_PASSWORD_ALLOWED: Duration = Duration::from_secs(60 * 60);
 /// The domain's password and lockout policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// lockoutThreshold; 0 never locks.
+    /// lockoutThreshold; 0 never locks and counts nothing.
     pub lockout_threshold: u32,
     /// lockOutObservationWindow: after this long without a failure the count starts again.
     pub lockout_window: Duration,
@@ -71,7 +71,7 @@ pub enum AccountState {
     Workstations(Vec<String>),
     /// 52f: member of Protected Users.
     Protected,
-    /// Failures are counted, but never lock.
+    /// A policy of its own with lockoutThreshold 0: failures are not counted.
     NeverLocks,
 }
 

@@ -13,9 +13,8 @@ pub fn is_locked(counters: &Counters, policy: &Policy, now: Timestamp) -> bool {
     policy.lockout_duration.is_zero() || now < since.plus(policy.lockout_duration)
 }
 
-/// The counters after one more wrong password at `now`, of an account that is not locked.
-/// A `threshold` of 0 counts and never locks.
-pub fn count_failure(counters: &Counters, policy: &Policy, threshold: u32, now: Timestamp) -> Counters {
+/// The counters after one more wrong password at `now`, of an account that can lock and is not locked.
+pub fn count_failure(counters: &Counters, policy: &Policy, now: Timestamp) -> Counters {
     let window_over = counters
         .bad_password_time
         .is_none_or(|last| last.plus(policy.lockout_window) <= now);
@@ -28,7 +27,7 @@ pub fn count_failure(counters: &Counters, policy: &Policy, threshold: u32, now: 
         counters.bad_pwd_count
     };
     let count = before.saturating_add(1);
-    let locks = threshold > 0 && count >= threshold;
+    let locks = count >= policy.lockout_threshold;
     Counters {
         bad_pwd_count: count,
         bad_password_time: Some(now),

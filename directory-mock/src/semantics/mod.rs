@@ -156,14 +156,13 @@ fn judge_account(
         if account.previous.iter().take(2).any(|old| old.is(password)) {
             return refused(SubCode::Wrong);
         }
-        let threshold = if account.never_locks {
-            0
-        } else {
-            policy.lockout_threshold
-        };
+        // Without a threshold nothing is counted at all.
+        if account.never_locks || policy.lockout_threshold == 0 {
+            return refused(SubCode::Wrong);
+        }
         return Judgement {
             counted: true,
-            counters: Some(count_failure(&account.counters, policy, threshold, now)),
+            counters: Some(count_failure(&account.counters, policy, now)),
             ..refused(SubCode::Wrong)
         };
     }

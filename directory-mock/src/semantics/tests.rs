@@ -331,7 +331,16 @@ fn barred_accounts_count_failures_too() {
     for _ in 0..20 {
         assert_eq!(never.alice("wrong"), "52e");
     }
+    assert_eq!(never.counters(), Counters::default());
     assert_eq!(never.alice(RIGHT), "0");
+}
+
+#[test]
+fn a_right_password_of_a_barred_account_does_not_reset_the_count() {
+    let fixture = Fixture::new(vec![User::new("alice", RIGHT).state(AccountState::Disabled)]);
+    fixture.alice("wrong");
+    assert_eq!(fixture.alice(RIGHT), "533");
+    assert_eq!(fixture.counters().bad_pwd_count, 1);
 }
 
 #[test]

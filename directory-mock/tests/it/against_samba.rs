@@ -237,6 +237,8 @@ async fn names(target: &Target) {
         "alice@corp.example.test",
         "ALICE@Corp.Example.TEST",
         " alice@corp.example.test ",
+        "alice @ corp.example.test",
+        " CORP\\ alice ",
         "alice@CORP",
         "corp\\ALICE",
         "CN=ALICE,ou=fixture,dc=corp,DC=example,DC=test",
@@ -326,7 +328,17 @@ async fn lockout(target: &Target) {
         let name = "u.nolockout@corp.example.test";
         assert_eq!(code(&mut ldap, name, "wrong").await, "52e");
     }
+    let entry = find(&mut reader, "(sAMAccountName=u.nolockout)").await.unwrap();
+    assert_eq!(one(&entry, "badPwdCount"), "0");
     assert_eq!(code(&mut ldap, "CORP\\u.nolockout", PASSWORD).await, "0");
+    // Only a sign-in that succeeds starts the count again.
+    target.unlock("u.disabled").await;
+    for (password, expected) in [("wrong", "52e"), (PASSWORD, "533")] {
+        let name = "u.disabled@corp.example.test";
+        assert_eq!(code(&mut ldap, name, password).await, expected);
+        let entry = find(&mut reader, "(sAMAccountName=u.disabled)").await.unwrap();
+        assert_eq!(one(&entry, "badPwdCount"), "1");
+    }
 }
 
 async fn searches(target: &Target) {
