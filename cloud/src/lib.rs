@@ -1,13 +1,19 @@
 //! The cloud service: takes sign-ins, has them judged by agents inside the organisations' networks,
 //! and never learns more about a password than whether the directory accepted it.
 //!
-//! Rooms, top to bottom; a room uses only rooms below it:
+//! [`service::serve`] runs it, [`cli`] is its command line. Rooms, top to bottom; a room uses only
+//! rooms below it:
 //!
 //! * [`admin`]: administration by RPC and command line.
 //! * [`trust`]: the private certificate authority, enrolment, the registry of agents.
 //! * [`tenants`]: tenants, domains, users, clients.
 //! * [`store`]: durable state.
+//!
+//! [`callers`] is the table of who may call what.
 
+pub mod callers;
+pub mod config;
+pub mod dispatch;
 pub mod store;
 pub mod tenants;
 pub mod trust;
