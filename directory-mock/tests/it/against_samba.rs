@@ -391,6 +391,9 @@ async fn searches(target: &Target) {
     // A failed bind leaves the connection as it was.
     assert_eq!(code(&mut ldap, "CORP\\nosuch", PASSWORD).await, "52e");
     assert!(find(&mut ldap, "(cn=alice)").await.is_some());
+    // An anonymous one succeeds and makes it nobody's.
+    assert_eq!(code(&mut ldap, "", "").await, "0");
+    assert!(find(&mut ldap, "(cn=alice)").await.is_none());
 }
 
 async fn other_operations(target: &Target) {

@@ -5,5 +5,6 @@
 mod against_samba;
 mod client;
 mod faults;
+mod program;
 mod raw;
 mod wire;
