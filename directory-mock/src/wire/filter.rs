@@ -126,6 +126,7 @@ mod tests {
             "(cn=alice)",
             "(nosuch=*)",
             "(cn=*z*)",
+            "(cn=al*x)",
             "(userAccountControl:1.2.840.113556.1.4.803:=16)",
             "(userAccountControl<=513)",
             "(&(cn=*)(cn=bob))",
