@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::Dispatch;
 use super::core::{Attached, StreamId};
 use super::envelope::{self, Down, Up};
-use super::task::Command;
+use super::task::{Command, NewStream};
 use crate::trust::AgentRegistration;
 
 /// Time for the hello: one message after the handshake.
@@ -186,13 +186,13 @@ impl Attachment {
             domains,
             since: now,
         };
-        self.tell(Command::Attach {
+        let new = NewStream {
             id: self.id,
             attached,
             stream,
             close: self.close.clone(),
-        })
-        .await?;
+        };
+        self.tell(Command::Attach(Box::new(new))).await?;
         Ok(stream)
     }
 

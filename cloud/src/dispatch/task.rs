@@ -26,12 +26,7 @@ use crate::bus::{Bus, NotDelivered, Subscription};
 /// What the task is told. Passwords in it zero themselves.
 #[derive(Debug)]
 pub(super) enum Command {
-    Attach {
-        id: StreamId,
-        attached: Attached,
-        stream: seal::Stream,
-        close: CancellationToken,
-    },
+    Attach(Box<NewStream>),
     /// A sealing key whose signature was checked.
     Key(StreamId, AnnouncedKey),
     Heard(StreamId),
@@ -39,6 +34,16 @@ pub(super) enum Command {
     Detach(StreamId),
     Ask(Question, oneshot::Sender<Judgement>),
     Drain,
+}
+
+/// A stream whose hello has come.
+#[derive(Debug)]
+pub(super) struct NewStream {
+    pub(super) id: StreamId,
+    pub(super) attached: Attached,
+    pub(super) stream: seal::Stream,
+    /// Ends the stream.
+    pub(super) close: CancellationToken,
 }
 
 /// The sealing side of a stream.
@@ -147,12 +152,13 @@ impl Task {
 
     fn command(&mut self, command: Command) -> Option<Event> {
         match command {
-            Command::Attach {
-                id,
-                attached,
-                stream,
-                close,
-            } => {
+            Command::Attach(new) => {
+                let NewStream {
+                    id,
+                    attached,
+                    stream,
+                    close,
+                } = *new;
                 let sealer = Sealer {
                     agent: attached.agent,
                     stream,
