@@ -200,7 +200,7 @@ impl Attachment {
     async fn take_key(&self, stream: &seal::Stream, announcement: &SealingKey) -> Result<(), Ended> {
         let registration = self.dispatch.trust.agent(&self.certificate).await?;
         let key = AnnouncedKey::verify(stream, announcement, &registration.key)?;
-        self.tell(Command::Key(self.id, key)).await
+        self.tell(Command::Key(self.id, Box::new(key))).await
     }
 
     async fn pass_up(&self, message: AgentMessage) {

@@ -28,7 +28,7 @@ use crate::bus::{Bus, NotDelivered, Subscription};
 pub(super) enum Command {
     Attach(Box<NewStream>),
     /// A sealing key whose signature was checked.
-    Key(StreamId, AnnouncedKey),
+    Key(StreamId, Box<AnnouncedKey>),
     Heard(StreamId),
     AgentDrains(StreamId),
     Detach(StreamId),
@@ -51,7 +51,7 @@ pub(super) struct NewStream {
 struct Sealer {
     agent: postern_proto::ids::AgentId,
     stream: seal::Stream,
-    key: Option<AnnouncedKey>,
+    key: Option<Box<AnnouncedKey>>,
     session: Option<(SealingSession, Instant)>,
     close: CancellationToken,
 }
