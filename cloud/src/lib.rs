@@ -17,3 +17,4 @@ pub mod dispatch;
 pub mod store;
 pub mod tenants;
 pub mod trust;
+pub mod web;
