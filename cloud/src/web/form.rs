@@ -81,10 +81,7 @@ async fn collect(request: Request) -> Result<Zeroizing<Vec<u8>>, FormRefused> {
 fn parse(bytes: &[u8]) -> Result<Form, FormRefused> {
     let (mut username, mut password) = (None, None);
     for pair in bytes.split(|byte| *byte == b'&') {
-        let equals = pair
-            .iter()
-            .position(|byte| *byte == b'=')
-            .unwrap_or(pair.len());
+        let equals = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
         let (name, value) = pair.split_at(equals);
         let field = match name {
             b"username" => &mut username,

@@ -40,7 +40,9 @@ pub(super) async fn health(seams: &Seams, stop: CancellationToken) -> HealthServ
 
 /// Describes the calls that are served here.
 pub(super) fn reflection() -> Result<ServerReflectionServer<impl ServerReflection>, WebError> {
-    let public = PUBLIC.as_ref().map_err(|error| WebError::Descriptors(error.clone()))?;
+    let public = PUBLIC
+        .as_ref()
+        .map_err(|error| WebError::Descriptors(error.clone()))?;
     Builder::configure()
         .register_encoded_file_descriptor_set(public)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

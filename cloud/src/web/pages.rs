@@ -72,7 +72,7 @@ struct ProblemPage<'a> {
     text: &'a str,
 }
 
-const NOT_A_NAME: &str = "Enter your whole username: a name, an at-sign and a domain.";
+const NOT_A_NAME: &str = "Enter your whole username, such as name@example.com.";
 
 /// The pages and the style sheet; also what is answered where there is no page.
 pub(super) fn router(sign_in: Arc<dyn SignsIn>) -> Router {

@@ -32,10 +32,8 @@ impl SignIn for Service {
         let received = clock::monotonic();
         let (metadata, extensions, SignInRequest { username, password }) = request.into_parts();
         let password = Zeroizing::new(password);
-        let (Some(client), Some(peer)) = (
-            extensions.get::<AuthenticatedClient>(),
-            extensions.get::<Peer>(),
-        ) else {
+        let (Some(client), Some(peer)) = (extensions.get::<AuthenticatedClient>(), extensions.get::<Peer>())
+        else {
             tracing::error!("a call without its caller: the server is put together wrongly");
             return Err(Status::internal("internal error"));
         };
@@ -93,8 +91,9 @@ fn timeout(metadata: &MetadataMap) -> Result<Option<Duration>, Status> {
         return Ok(None);
     };
     let wait = value.to_str().ok().and_then(parse_timeout);
-    wait.map(Some)
-        .ok_or_else(|| Status::invalid_argument("grpc-timeout: expected 1 to 8 digits and one of H M S m u n"))
+    wait.map(Some).ok_or_else(|| {
+        Status::invalid_argument("grpc-timeout: expected 1 to 8 digits and one of H M S m u n")
+    })
 }
 
 fn parse_timeout(text: &str) -> Option<Duration> {

@@ -110,7 +110,9 @@ pub(super) fn view(answer: &Answer) -> View {
 
 /// Whole seconds, rounded up, as `retry-after` wants them.
 pub(super) fn seconds(wait: Duration) -> u64 {
-    u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
+    u64::try_from(wait.as_millis().div_ceil(1000))
+        .unwrap_or(u64::MAX)
+        .max(1)
 }
 
 fn words(wait: Duration) -> String {
