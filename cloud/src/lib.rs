@@ -18,3 +18,4 @@ pub mod dispatch;
 pub mod store;
 pub mod tenants;
 pub mod trust;
+pub mod web;
