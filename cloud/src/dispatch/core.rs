@@ -108,6 +108,7 @@ struct Stream {
     attached: Attached,
     /// Since when a session stands; `None` before the first.
     session: Option<Instant>,
+    /// The agent stops, or has a newer stream.
     draining: bool,
     outstanding: BTreeSet<AttemptId>,
     heard: Instant,
@@ -129,6 +130,11 @@ impl Stream {
                     }
             }
         }
+    }
+
+    /// Nothing new goes there, and nothing is on its way back.
+    fn is_done(&self) -> bool {
+        self.draining && self.outstanding.is_empty()
     }
 
     fn takes(&self, tenant: TenantId, domain: &DomainName) -> bool {
@@ -232,6 +238,7 @@ impl Core {
             Event::AgentDrains(id) => {
                 if let Some(stream) = self.streams.get_mut(&id) {
                     stream.draining = true;
+                    effects.extend(stream.is_done().then_some(Effect::Close(id)));
                 }
             }
             Event::Detached(id) => self.detach(id, now, chance, &mut effects),
@@ -290,9 +297,7 @@ impl Core {
             // The agent dialled anew. What it has may come back on the old stream, nothing new goes there.
             stream.draining = true;
             effects.push(Effect::TellDraining(older));
-            if stream.outstanding.is_empty() {
-                effects.push(Effect::Close(older));
-            }
+            effects.extend(stream.is_done().then_some(Effect::Close(older)));
         }
         let stream = Stream {
             attached,
@@ -406,11 +411,7 @@ impl Core {
         if let Some(stream) = self.streams.get_mut(&running.stream) {
             stream.outstanding.remove(&attempt);
             stream.draining |= verdict == Verdict::NotAsked(NotAsked::Draining);
-            if stream.outstanding.is_empty()
-                && self.newest.get(&stream.attached.agent) != Some(&running.stream)
-            {
-                effects.push(Effect::Close(running.stream));
-            }
+            effects.extend(stream.is_done().then_some(Effect::Close(running.stream)));
         }
         let total = now.saturating_duration_since(running.started);
         question.attempts.push(Attempt {

@@ -240,6 +240,28 @@ pub fn verify_server_chain(
     verify_to(root, leaf, rest, server_name, unix_time(clock)).map(|_| ())
 }
 
+/// Verifies a client's certificate chain, leaf first, against `root` at `clock`'s time.
+///
+/// # Errors
+/// What is wrong with the chain.
+pub fn verify_client_chain(
+    chain: &[CertificateDer<'static>],
+    root: &CertificateDer<'static>,
+    clock: &dyn Clock,
+) -> Result<(), rustls::Error> {
+    let (leaf, rest) = chain
+        .split_first()
+        .ok_or(rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
+    let mut store = RootCertStore::empty();
+    store.add(root.clone())?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider())
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    verifier
+        .verify_client_cert(leaf, rest, unix_time(clock))
+        .map(|_| ())
+}
+
 fn protocols(alpn: &[&str]) -> Vec<Vec<u8>> {
     alpn.iter().map(|name| name.as_bytes().to_vec()).collect()
 }

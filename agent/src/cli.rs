@@ -1,0 +1,195 @@
+//! The command line: `postern-agent enrol`, `run` and `check`.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use postern_kit::telemetry::chain;
+use postern_kit::{Seams, process, telemetry};
+use postern_proto::enrolment::EnrolmentToken;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::channel::Attached;
+use crate::config::{Config, HostPort};
+use crate::forests::Forests;
+use crate::{Enrolment, enrol, service};
+
+/// Any failure, for the terminal.
+type Failed = Box<dyn Error + Send + Sync>;
+
+/// Checks passwords against the organisation's own directory, for a Postern cloud.
+#[derive(Debug, Parser)]
+#[command(name = "postern-agent", version)]
+struct Cli {
+    /// Log filter, such as `info,postern_agent=debug`.
+    #[arg(long, global = true, default_value = "info", env = "POSTERN_LOG")]
+    log: String,
+    /// Logs as JSON lines.
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes this host an agent, once, with a token of `postern-cloud admin token create`.
+    Enrol(EnrolArgs),
+    /// Runs the agent until SIGTERM or Ctrl-C.
+    Run(ConfigArgs),
+    /// Reads the configuration and tries to connect to each domain controller.
+    Check(ConfigArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Configuration file in TOML.
+    #[arg(long)]
+    config: PathBuf,
+}
+
+#[derive(Args)]
+struct EnrolArgs {
+    /// The cloud's listener for agents, host:port.
+    #[arg(long)]
+    cloud: HostPort,
+    /// Folder for the agent's identity; the `state` of its configuration.
+    #[arg(long)]
+    state: PathBuf,
+    /// The token. Other users of this host can read command lines: better by file or environment.
+    #[arg(
+        long,
+        env = "POSTERN_TOKEN",
+        hide_env_values = true,
+        conflicts_with = "token_file"
+    )]
+    token: Option<String>,
+    /// File that holds the token.
+    #[arg(long)]
+    token_file: Option<PathBuf>,
+    /// Replaces an identity that lies in the folder already.
+    #[arg(long)]
+    replace_identity: bool,
+}
+
+/// The token does not print.
+impl std::fmt::Debug for EnrolArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnrolArgs")
+            .field("cloud", &self.cloud)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs the program with the process's arguments.
+pub async fn main() -> ExitCode {
+    match run(std::env::args_os()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be closed, and then there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "error: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the program with `args`, the first of which is its name. Help and usage errors end the process.
+///
+/// # Errors
+/// What went wrong, for the terminal.
+pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed> {
+    let cli = Cli::parse_from(args);
+    process::forbid_core_dumps()?;
+    telemetry::start(&cli.log, cli.log_json)?;
+    let seams = Seams::real();
+    match cli.command {
+        Command::Enrol(args) => enrol_here(args, &seams).await,
+        Command::Run(args) => serve(read(&args, &seams)?, seams).await,
+        Command::Check(args) => check(&read(&args, &seams)?, &seams).await,
+    }
+}
+
+fn read(args: &ConfigArgs, seams: &Seams) -> Result<Config, Failed> {
+    let bytes = seams
+        .disk
+        .read(&args.config)
+        .map_err(|error| format!("{}: {error}", args.config.display()))?;
+    Ok(Config::from_toml(&String::from_utf8(bytes)?)?)
+}
+
+fn print(line: std::fmt::Arguments<'_>) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{line}")
+}
+
+async fn enrol_here(args: EnrolArgs, seams: &Seams) -> Result<(), Failed> {
+    let token = match (args.token, args.token_file) {
+        (Some(token), _) => Zeroizing::new(token),
+        (None, Some(file)) => {
+            let bytes = seams
+                .disk
+                .read(&file)
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+            Zeroizing::new(String::from_utf8(bytes)?)
+        }
+        (None, None) => return Err("token: missing; give --token-file, --token or POSTERN_TOKEN".into()),
+    };
+    let token: EnrolmentToken = token.parse()?;
+    let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let (cloud, state) = (args.cloud, args.state);
+    let enrolment = Enrolment {
+        cloud,
+        token,
+        state: state.clone(),
+        host_name,
+        replace_identity: args.replace_identity,
+    };
+    let identity = enrol(enrolment, seams).await?;
+    let domains: Vec<_> = identity.domains.iter().map(ToString::to_string).collect();
+    print(format_args!(
+        "enrolled as agent {} of tenant {}",
+        identity.agent, identity.tenant
+    ))?;
+    print(format_args!(
+        "for {}; identity in {}",
+        domains.join(", "),
+        state.display()
+    ))?;
+    Ok(())
+}
+
+async fn serve(config: Config, seams: Seams) -> Result<(), Failed> {
+    let stop = CancellationToken::new();
+    seams
+        .tasks
+        .spawn_essential("signals", process::stop_on_signal(stop.clone()));
+    let (ready, _) = watch::channel(Attached::No);
+    let served = service::serve(config, seams, stop.clone(), ready).await;
+    stop.cancel();
+    Ok(served?)
+}
+
+async fn check(config: &Config, seams: &Seams) -> Result<(), Failed> {
+    let forests = Forests::open(&config.forests, config.timeouts, seams)?;
+    let mut unreachable = 0;
+    for forest in forests.all() {
+        for (controller, reached) in forest.reach().await {
+            match reached {
+                Ok(()) => print(format_args!("{}: {controller}: ok", forest.name()))?,
+                Err(error) => {
+                    unreachable += 1;
+                    print(format_args!("{}: {controller}: {}", forest.name(), chain(&error)))?;
+                }
+            }
+        }
+    }
+    if unreachable > 0 {
+        return Err(format!("{unreachable} domain controllers cannot be reached").into());
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! The port to one domain controller, its LDAP adapter, and what a controller's answer means.
+//!
+//! Asking has two steps, so that everything that can fail without anybody having been asked comes
+//! first: [`Directory::connection`] makes a connection ready, and only [`Connection::ask`] shows the
+//! password to it. A password is shown once: what happens after that is the answer.
+//!
+//! With `validate`, this is the only room that sees a password.
+
+mod answer;
+mod ldap;
+mod link;
+mod policy;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use postern_proto::ids::ObjectId;
+use postern_proto::names::OnPremisesName;
+use postern_proto::password::Password;
+use postern_proto::verdict::Verdict;
+
+pub use answer::{Answer, Judged, judge};
+pub use ldap::{LdapDirectory, LdapSettings};
+pub use policy::{PASSWORD_POLICY, PolicyAnswer, PolicyError};
+
+/// What is asked: is this the password of that object?
+#[derive(Debug)]
+pub struct Question {
+    /// The object that must turn out to be bound.
+    pub object: ObjectId,
+    /// What the directory calls it.
+    pub name: OnPremisesName,
+    /// The password; zeroed when the question is dropped.
+    pub password: Password,
+}
+
+/// What a controller said, or why it said nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// What it means.
+    pub verdict: Verdict,
+    /// LDAP result code, 0 if there was none.
+    pub ldap_result: u32,
+    /// Active Directory's sub-code, 0 if there was none.
+    pub sub_code: u32,
+    /// When the bind was sent.
+    pub sent: Instant,
+    /// From then until the answer to the bind.
+    pub bind: Duration,
+}
+
+/// Why no connection is ready. Nobody was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// The controller cannot be connected, or does not prove who it is.
+    #[error("cannot connect to the domain controller")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// All connections to the controller are in use.
+    #[error("all connections to the domain controller are in use")]
+    Busy,
+}
+
+/// The connection was found dead before the bind was written. Nobody was asked; the question comes back.
+#[derive(Debug)]
+pub struct NotSent(pub Question);
+
+/// One domain controller.
+#[async_trait]
+pub trait Directory: fmt::Debug + Send + Sync {
+    /// A connection that is ready to be asked, an idle one or a new one.
+    ///
+    /// # Errors
+    /// [`NotReady`], at `until` at the latest.
+    ///
+    /// # Cancellation
+    /// Safe to drop; nothing is held.
+    async fn connection(&self, until: Instant) -> Result<Box<dyn Connection>, NotReady>;
+
+    /// Gives up what has been idle for too long or has died. Called from time to time.
+    fn sweep(&self, now: Instant);
+}
+
+/// A connection that nobody else uses.
+#[async_trait]
+pub trait Connection: Send {
+    /// Binds once. The reply comes at `deadline` at the latest.
+    ///
+    /// # Errors
+    /// [`NotSent`] only if the bind was certainly not written.
+    ///
+    /// # Cancellation
+    /// Dropping it closes the connection; the directory may have been asked.
+    async fn ask(self: Box<Self>, question: Question, deadline: Instant) -> Result<Reply, NotSent>;
+}
