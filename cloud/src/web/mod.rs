@@ -34,7 +34,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::callers::Guard;
 
-pub use self::port::SignsIn;
+pub use self::port::{Answer, Entry, Input, Outcome, SignsIn};
 
 /// Largest request, form or message: an on-premises name and a password of the greatest lengths,
 /// percent-encoded, take below 5 KiB.

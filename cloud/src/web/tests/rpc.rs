@@ -188,7 +188,8 @@ async fn health_says_serving_until_the_end_and_lets_watchers_go() {
     world.stop.cancel();
     let last = watch.next().await.unwrap().unwrap();
     assert_eq!(last.status(), ServingStatus::NotServing);
-    assert!(watch.next().await.is_none());
+    let ended = tokio::time::timeout(Duration::from_secs(10), watch.next()).await;
+    assert!(ended.expect("the stream ends").is_none());
 }
 
 #[tokio::test]
