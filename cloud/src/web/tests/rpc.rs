@@ -14,7 +14,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
-fn basic(id: ClientId, secret: &Token256) -> String {
+pub(super) fn basic(id: ClientId, secret: &Token256) -> String {
     let pair = format!("{id}:{}", secret.plaintext_text().as_str());
     format!("Basic {}", BASE64_STANDARD.encode(pair))
 }
