@@ -11,6 +11,7 @@
 //!
 //! [`callers`] is the table of who may call what.
 
+pub mod bus;
 pub mod callers;
 pub mod config;
 pub mod dispatch;

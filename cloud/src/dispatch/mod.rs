@@ -1,15 +1,44 @@
 //! Which agent gets a request: presence, choice, sealing, deadline, and what a lost agent means.
 //!
-//! [`Agents`] is the port that a sign-in sees.
+//! [`Agents`] is the port that a sign-in sees. [`Dispatch`] is behind it: a pure core (`core.rs`)
+//! that decides, one task (`task.rs`) that seals, sends and keeps time, and the agents' streams
+//! (`rpc.rs`), which meet it on the bus.
+//!
+//! # Invariants
+//! * A question is given to agents of its tenant that serve its domain, and to no others (I5).
+//! * It is answered exactly once, at its deadline at the latest (I3).
+//! * After a request was written to a stream the directory counts as asked, unless the agent
+//!   proves otherwise under the verdict key.
+
+mod core;
+mod envelope;
+mod rpc;
+mod task;
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use postern_kit::Seams;
+use postern_kit::clock::Timestamp;
 use postern_proto::ids::{AgentId, ObjectId, RequestId, TenantId};
 use postern_proto::names::{DomainName, OnPremisesName};
 use postern_proto::password::Password;
-use postern_proto::verdict::{Verdict, VerdictReport};
+use postern_proto::verdict::{NotAsked, Unavailable, Verdict, VerdictReport};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::core::Core;
+use self::task::{Command, Task};
+use crate::bus::Bus;
+use crate::trust::Trust;
+
+pub use rpc::ChannelService;
+
+/// Commands that wait for the task; a sign-in that finds the queue full is answered "busy". Each
+/// takes some ten microseconds, so a full queue is about 40 ms of work.
+const COMMANDS_MAX: usize = 4096;
 
 /// A password to have judged.
 #[derive(Debug)]
@@ -74,4 +103,105 @@ pub trait Agents: fmt::Debug + Send + Sync {
     /// # Cancellation
     /// Dropping it gives the verdict up, not the question: the directory may have been asked.
     async fn ask(&self, question: Question) -> Judgement;
+}
+
+/// An agent that is connected now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgentPresence {
+    /// Requests in flight with it.
+    pub in_flight: usize,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The dispatch of one replica. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Dispatch {
+    core: Arc<Mutex<Core>>,
+    commands: mpsc::Sender<Command>,
+    open: watch::Receiver<usize>,
+    bus: Arc<dyn Bus>,
+    trust: Trust,
+    seams: Seams,
+}
+
+impl Dispatch {
+    /// Starts it; `attempt_share` is the time that one attempt has. Ends with `stop`, which
+    /// closes all streams: call [`Dispatch::drain`] before.
+    pub async fn start(
+        trust: Trust,
+        bus: Arc<dyn Bus>,
+        attempt_share: Duration,
+        seams: &Seams,
+        stop: CancellationToken,
+    ) -> Self {
+        let core = Arc::new(Mutex::new(Core::new(attempt_share)));
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        let (opened, open) = watch::channel(0);
+        let replica = trust.replica();
+        let answers = bus.subscribe(&envelope::to_replica(replica.id)).await;
+        let task = Task::new(core.clone(), bus.clone(), replica, seams.random.clone(), opened);
+        seams.tasks.spawn("dispatch", task.run(received, answers, stop));
+        Self {
+            core,
+            commands,
+            open,
+            bus,
+            trust,
+            seams: seams.clone(),
+        }
+    }
+
+    /// What an agent is doing; `None` if it is not connected to this replica.
+    pub fn connected(&self, agent: AgentId) -> Option<AgentPresence> {
+        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        core.presence(agent)
+            .map(|(in_flight, since)| AgentPresence { in_flight, since })
+    }
+
+    /// Takes no more questions, tells the agents, and waits until all questions are answered,
+    /// which is at the last one's deadline at the latest.
+    pub async fn drain(&self) {
+        if self.commands.send(Command::Drain).await.is_ok() {
+            // An error means that the task has ended, and then nothing is open.
+            let _ = self.open.clone().wait_for(|open| *open == 0).await;
+        }
+    }
+
+    /// The service that agents attach to.
+    pub fn service(&self) -> ChannelService {
+        ChannelService::new(self.clone())
+    }
+}
+
+impl fmt::Debug for Dispatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatch").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Agents for Dispatch {
+    fn admit(&self, tenant: TenantId, domain: &DomainName) -> Result<(), NotAdmitted> {
+        self.core
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .admit(tenant, domain)
+    }
+
+    async fn ask(&self, question: Question) -> Judgement {
+        let without_attempts = |verdict| Judgement {
+            verdict,
+            attempts: Vec::new(),
+        };
+        let (answer, answered) = oneshot::channel();
+        if self.commands.try_send(Command::Ask(question, answer)).is_err() {
+            return without_attempts(Verdict::NotAsked(NotAsked::Busy));
+        }
+        // The task answers by the deadline; it is gone only when the process stops, and then the
+        // directory may have been asked.
+        answered
+            .await
+            .unwrap_or_else(|_| without_attempts(Verdict::Unavailable(Unavailable::ConnectionLost)))
+    }
 }
