@@ -15,8 +15,7 @@ pub trait SignsIn: Send + Sync + 'static {
     async fn run(&self, input: Input) -> Answer;
 }
 
-/// Who wants to sign in, and how they came here.
-#[derive(Debug)]
+/// Who wants to sign in, and how they came here. Does not print, because of the password.
 pub struct Input {
     /// When it was received, on the monotonic clock.
     pub received: Instant,
