@@ -6,7 +6,7 @@
 //!   or user is looked up to draw one, so that unknown ones get the same bytes as a wrong password.
 //! * No answer repeats a password, and what holds one here zeroes itself. (The HTTP library's own
 //!   buffers do not.)
-//! * Every answer, errors included, carries the headers of [`headers`].
+//! * Every answer, errors included, carries the headers of `headers.rs`.
 //! * A form that another site made a browser send is refused, though there is no cookie yet: it
 //!   could spend an account's failure budget from a stranger's browser.
 
@@ -34,7 +34,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::callers::Guard;
 
-pub use self::port::SignsIn;
+pub use self::port::{Answer, Entry, Input, Outcome, SignsIn};
 
 /// Largest request, form or message: an on-premises name and a password of the greatest lengths,
 /// percent-encoded, take below 5 KiB.

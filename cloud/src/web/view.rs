@@ -36,75 +36,65 @@ pub(super) struct Alert {
 
 /// Decides it.
 pub(super) fn view(answer: &Answer) -> View {
-    let alert = |text: &str| Alert {
-        code: answer.outcome.code(),
-        text: text.to_owned(),
-        status: StatusCode::OK,
-        retry_after: None,
-    };
-    let later = |status, text: &str| {
-        let wait = answer.retry_after.unwrap_or(RETRY_DEFAULT);
-        Alert {
-            code: answer.outcome.code(),
-            text: format!("{text} Wait {}, then try again.", words(wait)),
-            status,
-            retry_after: Some(wait),
-        }
-    };
     match answer.outcome {
         Outcome::SignedIn(_) => View::SignedIn,
-        Outcome::Refused => View::Again(alert("The username or password is wrong.")),
-        Outcome::PasswordExpired => View::Notice(
-            "Your password has expired",
-            alert(
-                "Change it on a computer of your organisation, or ask your administrator for a new one. Then sign in again.",
-            ),
-        ),
-        Outcome::MustChange => View::Notice(
-            "Your password must be changed",
-            alert(
-                "Your administrator wants you to choose a new password first. Do so on a computer of your organisation, then sign in again.",
-            ),
-        ),
-        Outcome::Disabled => View::Notice(
-            "Your account is disabled",
-            alert("Ask your administrator to enable it."),
-        ),
-        Outcome::AccountExpired => View::Notice(
-            "Your account has expired",
-            alert("Ask your administrator to extend it."),
-        ),
-        Outcome::LogonHours => View::Notice(
-            "You cannot sign in at this time",
-            alert(
-                "Your organisation allows your account to sign in at certain hours only. Try again then, or ask your administrator.",
-            ),
-        ),
-        Outcome::Workstation => View::Notice(
-            "You cannot sign in from here",
-            alert(
-                "Your organisation allows your account to sign in from certain computers only. Ask your administrator to allow this.",
-            ),
-        ),
-        Outcome::Locked => View::Notice(
-            "Your account is locked",
-            alert("Wait until your organisation unlocks it, or ask your administrator to do so."),
-        ),
-        Outcome::TooManyAttempts => View::Notice(
-            "Too many attempts",
-            later(
-                StatusCode::TOO_MANY_REQUESTS,
-                "Signing in with this name has failed too often, so your password was not checked.",
-            ),
-        ),
+        Outcome::Refused => View::Again(alert(answer, "The username or password is wrong.")),
         Outcome::Busy => View::Again(later(
+            answer,
             StatusCode::TOO_MANY_REQUESTS,
             "There is too much to do at the moment, so your password was not checked.",
         )),
         Outcome::Unavailable => View::Again(later(
+            answer,
             StatusCode::SERVICE_UNAVAILABLE,
             "Your organisation's directory gave no answer, so your password could not be checked.",
         )),
+        Outcome::TooManyAttempts => View::Notice(
+            "Too many attempts",
+            later(
+                answer,
+                StatusCode::TOO_MANY_REQUESTS,
+                "Signing in with this name has failed too often, so your password was not checked.",
+            ),
+        ),
+        Outcome::PasswordExpired => View::Notice("Your password has expired", alert(answer, EXPIRED)),
+        Outcome::MustChange => View::Notice("Your password must be changed", alert(answer, MUST_CHANGE)),
+        Outcome::Disabled => View::Notice(
+            "Your account is disabled",
+            alert(answer, "Ask your administrator to enable it."),
+        ),
+        Outcome::AccountExpired => View::Notice(
+            "Your account has expired",
+            alert(answer, "Ask your administrator to extend it."),
+        ),
+        Outcome::LogonHours => View::Notice("You cannot sign in at this time", alert(answer, HOURS)),
+        Outcome::Workstation => View::Notice("You cannot sign in from here", alert(answer, WORKSTATION)),
+        Outcome::Locked => View::Notice("Your account is locked", alert(answer, LOCKED)),
+    }
+}
+
+const EXPIRED: &str = "Change it on a computer of your organisation, or ask your administrator for a new one. Then sign in again.";
+const MUST_CHANGE: &str = "Your administrator wants you to choose a new password first. Do so on a computer of your organisation, then sign in again.";
+const HOURS: &str = "Your organisation allows your account to sign in at certain hours only. Try again then, or ask your administrator.";
+const WORKSTATION: &str = "Your organisation allows your account to sign in from certain computers only. Ask your administrator to allow this.";
+const LOCKED: &str = "Wait until your organisation unlocks it, or ask your administrator to do so.";
+
+fn alert(answer: &Answer, text: &str) -> Alert {
+    Alert {
+        code: answer.outcome.code(),
+        text: text.to_owned(),
+        status: StatusCode::OK,
+        retry_after: None,
+    }
+}
+
+fn later(answer: &Answer, status: StatusCode, text: &str) -> Alert {
+    let wait = answer.retry_after.unwrap_or(RETRY_DEFAULT);
+    Alert {
+        code: answer.outcome.code(),
+        text: format!("{text} Wait {}, then try again.", words(wait)),
+        status,
+        retry_after: Some(wait),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod pages;
 mod rpc;
+mod wire;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};

@@ -14,7 +14,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
-fn basic(id: ClientId, secret: &Token256) -> String {
+pub(super) fn basic(id: ClientId, secret: &Token256) -> String {
     let pair = format!("{id}:{}", secret.plaintext_text().as_str());
     format!("Basic {}", BASE64_STANDARD.encode(pair))
 }
@@ -188,7 +188,8 @@ async fn health_says_serving_until_the_end_and_lets_watchers_go() {
     world.stop.cancel();
     let last = watch.next().await.unwrap().unwrap();
     assert_eq!(last.status(), ServingStatus::NotServing);
-    assert!(watch.next().await.is_none());
+    let ended = tokio::time::timeout(Duration::from_secs(10), watch.next()).await;
+    assert!(ended.expect("the stream ends").is_none());
 }
 
 #[tokio::test]
