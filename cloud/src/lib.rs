@@ -5,12 +5,15 @@
 //! rooms below it:
 //!
 //! * [`admin`]: administration by RPC and command line.
+//! * [`web`]: the sign-in pages and the `SignIn` RPC.
+//! * [`dispatch`]: which agent judges a password; [`bus`] carries it there.
 //! * [`trust`]: the private certificate authority, enrolment, the registry of agents.
 //! * [`tenants`]: tenants, domains, users, clients.
 //! * [`store`]: durable state.
 //!
 //! [`callers`] is the table of who may call what.
 
+pub mod admin;
 pub mod bus;
 pub mod callers;
 pub mod config;
