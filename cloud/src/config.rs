@@ -9,6 +9,7 @@ use postern_kit::config::{self, ConfigErrors, Fields};
 use postern_kit::disk::Disk;
 use postern_kit::tls::{self, Identity};
 
+use crate::budget;
 use crate::trust::TrustConfig;
 
 /// Where the cloud keeps its state, where it listens, and what it puts up with.
@@ -30,6 +31,18 @@ pub struct Config {
     pub admin_socket: Option<PathBuf>,
     /// What a sign-in may take and how often an account may fail.
     pub limits: Limits,
+    /// How long records of the sign-in log are kept.
+    pub log_keep: Duration,
+}
+
+impl Limits {
+    /// The part that `budget` needs.
+    pub fn rules(&self) -> budget::Rules {
+        budget::Rules {
+            failures: self.budget,
+            window: self.window,
+        }
+    }
 }
 
 /// What a sign-in may take and how often an account may fail.
@@ -41,6 +54,8 @@ pub struct Limits {
     pub attempt: Duration,
     /// Failures per account and window; must be below the directory's own threshold.
     pub budget: u32,
+    /// The window of the budget; at least the directory's own observation window.
+    pub window: Duration,
     /// No refusal leaves earlier after its receipt.
     pub floor: Duration,
 }
@@ -52,6 +67,8 @@ impl Default for Limits {
             attempt: Duration::from_secs(4),
             // Active Directory's usual thresholds start at 5.
             budget: 4,
+            // Active Directory's own default.
+            window: Duration::from_secs(30 * 60),
             floor: Duration::from_millis(250),
         }
     }
@@ -62,8 +79,18 @@ impl Default for Limits {
 const DEADLINE_MS: RangeInclusive<u64> = 1_000..=60_000;
 const ATTEMPT_MS: RangeInclusive<u64> = 100..=60_000;
 const FLOOR_MS: RangeInclusive<u64> = 0..=10_000;
-/// More failures than any directory's policy allows would protect nobody.
-const BUDGET: RangeInclusive<u64> = 1..=100;
+/// With one failure a sudden stop would use everybody's budget up. More failures than any directory's
+/// policy allows would protect nobody.
+const BUDGET: RangeInclusive<u64> = 2..=100;
+/// Active Directory's own bound of its observation window is 99,999 minutes; a day is already a
+/// nuisance.
+const WINDOW_MINUTES: RangeInclusive<u64> = 1..=1440;
+/// Microsoft keeps a month; laws and insurers may ask for years.
+const LOG_KEEP_DAYS: RangeInclusive<u64> = 1..=3650;
+const LOG_KEEP_DAYS_DEFAULT: u64 = 30;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long records of the sign-in log are kept unless configured.
+pub const LOG_KEEP_DEFAULT: Duration = Duration::from_secs(LOG_KEEP_DAYS_DEFAULT * 24 * 3600);
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +151,10 @@ impl Config {
                 path(fields, "socket", folder, "a path for the administration socket")
             });
             let limits = fields.table("limits", limits);
+            let log_keep = fields.table("log", |fields| {
+                let days = number(fields, "keep_days", LOG_KEEP_DAYS_DEFAULT, &LOG_KEEP_DAYS)?;
+                Some(DAY * u32::try_from(days).ok()?)
+            });
             let (public_listen, public_identity) = public?;
             let (agents_listen, host_names) = agents?;
             Some(Self {
@@ -135,6 +166,7 @@ impl Config {
                 host_names,
                 admin_socket: Some(admin?),
                 limits: limits?,
+                log_keep: log_keep?,
             })
         })
     }
@@ -211,6 +243,8 @@ fn limits(fields: &mut Fields<'_>) -> Option<Limits> {
     let attempt = milliseconds(fields, "attempt_ms", default.attempt, &ATTEMPT_MS);
     let floor = milliseconds(fields, "floor_ms", default.floor, &FLOOR_MS);
     let budget = number(fields, "budget", default.budget.into(), &BUDGET);
+    let default_minutes = default.window.as_secs() / 60;
+    let window = number(fields, "window_minutes", default_minutes, &WINDOW_MINUTES);
     let (deadline, attempt, floor) = (deadline?, attempt?, floor?);
     if attempt > deadline {
         fields.mistake("attempt_ms", "is more than deadline_ms; expected at most that");
@@ -223,6 +257,7 @@ fn limits(fields: &mut Fields<'_>) -> Option<Limits> {
         attempt,
         floor,
         budget: u32::try_from(budget?).ok()?,
+        window: Duration::from_secs(window? * 60),
     })
 }
 
@@ -280,7 +315,7 @@ mod tests {
         // Only the limits: what the example says is what is taken without it.
         let limits = config::parse(EXAMPLE, |fields| {
             let limits = fields.table("limits", limits);
-            for name in ["data", "master_key", "public", "agents", "admin"] {
+            for name in ["data", "master_key", "public", "agents", "admin", "log"] {
                 fields.or(name, serde::de::IgnoredAny, "")?;
             }
             limits

@@ -6,6 +6,8 @@
 //!
 //! * [`admin`]: administration by RPC and command line.
 //! * [`web`]: the sign-in pages and the `SignIn` RPC.
+//! * [`sign_in`]: one sign-in from first byte to outcome, and the log.
+//! * [`budget`]: how often an account may fail before nobody is asked any more.
 //! * [`dispatch`]: which agent judges a password; [`bus`] carries it there.
 //! * [`trust`]: the private certificate authority, enrolment, the registry of agents.
 //! * [`tenants`]: tenants, domains, users, clients.
@@ -14,10 +16,14 @@
 //! [`callers`] is the table of who may call what.
 
 pub mod admin;
+pub mod budget;
 pub mod bus;
 pub mod callers;
+pub mod cli;
 pub mod config;
 pub mod dispatch;
+pub mod service;
+pub mod sign_in;
 pub mod store;
 pub mod tenants;
 pub mod trust;

@@ -1,6 +1,7 @@
 //! The command line: `postern-directory-mock serve --config F`.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,27 +41,21 @@ enum Command {
 
 /// What `serve` takes.
 #[derive(Clone, Debug, Args)]
-pub struct ServeArgs {
+struct ServeArgs {
     /// Configuration file in TOML.
     #[arg(long)]
-    pub config: PathBuf,
+    config: PathBuf,
     /// Shows the users' passwords in the table.
     #[arg(long)]
-    pub show_passwords: bool,
+    show_passwords: bool,
     /// Log filter, such as `info,postern_directory_mock=debug`.
     #[arg(long, default_value = "info", env = "POSTERN_LOG")]
-    pub log: String,
+    log: String,
 }
 
 /// Runs the program with the process's arguments.
-pub fn main() -> ExitCode {
-    let Command::Serve(args) = Cli::parse().command;
-    let ran = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(run(args)));
-    match ran {
+pub async fn main() -> ExitCode {
+    match run(std::env::args_os()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed, and then there is nobody to tell.
@@ -70,14 +65,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Serves until a signal comes.
+/// Runs the program with `args`, the first of which is its name. Help and usage errors end the process.
 ///
 /// # Errors
 /// What is wrong with the configuration, or why the directory does not start.
 ///
 /// # Cancellation
 /// Dropping it stops the directory.
-pub async fn run(args: ServeArgs) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let Command::Serve(args) = Cli::parse_from(args).command;
     postern_kit::telemetry::start(&args.log, false)?;
     let seams = Seams::real();
     let bytes = seams.disk.read(&args.config)?;

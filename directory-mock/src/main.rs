@@ -1,5 +1,6 @@
 //! The simulated directory as a program of its own.
 
-fn main() -> std::process::ExitCode {
-    postern_directory_mock::cli::main()
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    postern_directory_mock::cli::main().await
 }

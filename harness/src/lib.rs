@@ -1,1 +1,14 @@
-//! Lab, demo and checks over the whole system.
+//! Everything that needs more than one part: the lab that starts them, the demo, and the checks
+//! over the whole system.
+//!
+//! * [`lab`]: any topology on real sockets, in one process.
+//! * [`client`]: the ways in, as users have them.
+//! * [`canary`]: looks for passwords where none may be.
+//! * [`demo`]: what a newcomer starts.
+//! * [`cli`]: the program `postern`.
+
+pub mod canary;
+pub mod cli;
+pub mod client;
+pub mod demo;
+pub mod lab;

@@ -4,58 +4,28 @@
 //! lists that need several of them. The socket is outside the network seam; the lab and the
 //! simulation use the library.
 
+mod cli;
 mod rpc;
 pub mod socket;
 
-use std::fmt;
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use postern_proto::ids::{AgentId, TenantId};
-use postern_proto::names::Username;
-use postern_proto::wire::admin::SignInRecord;
+use postern_proto::ids::TenantId;
 
 use crate::dispatch::{AgentPresence, Dispatch};
+use crate::sign_in::SignInLog;
 use crate::store::StoreError;
-use crate::tenants::{Tenant, Tenants};
+use crate::tenants::Tenants;
 use crate::trust::{AgentRecord, Trust};
 
+pub use cli::{AdminArgs, run};
 pub use rpc::AdminService;
-
-/// Who is attached now.
-pub trait Presence: fmt::Debug + Send + Sync {
-    /// The agent's stream, if it is attached to this replica.
-    fn connected(&self, agent: AgentId) -> Option<AgentPresence>;
-}
-
-impl Presence for Dispatch {
-    fn connected(&self, agent: AgentId) -> Option<AgentPresence> {
-        Self::connected(self, agent)
-    }
-}
-
-/// The sign-in log.
-#[async_trait]
-pub trait SignIns: fmt::Debug + Send + Sync {
-    /// A tenant's newest records, of one user or of all.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store does not answer.
-    async fn list(
-        &self,
-        tenant: &Tenant,
-        username: Option<Username>,
-        limit: u32,
-    ) -> Result<Vec<SignInRecord>, StoreError>;
-}
 
 /// Everything that an administrator can do. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Administration {
     tenants: Tenants,
     trust: Trust,
-    presence: Arc<dyn Presence>,
-    sign_ins: Arc<dyn SignIns>,
+    dispatch: Dispatch,
+    sign_ins: SignInLog,
 }
 
 impl Administration {
@@ -63,13 +33,13 @@ impl Administration {
     pub fn new(
         tenants: Tenants,
         trust: Trust,
-        presence: Arc<dyn Presence>,
-        sign_ins: Arc<dyn SignIns>,
+        dispatch: Dispatch,
+        sign_ins: SignInLog,
     ) -> Self {
         Self {
             tenants,
             trust,
-            presence,
+            dispatch,
             sign_ins,
         }
     }
@@ -96,22 +66,14 @@ impl Administration {
         Ok(records
             .into_iter()
             .map(|record| {
-                let presence = self.presence.connected(record.registration.agent);
+                let presence = self.dispatch.connected(record.registration.agent);
                 (record, presence)
             })
             .collect())
     }
 
-    /// A tenant's newest sign-ins, of one user or of all.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store does not answer.
-    pub async fn sign_ins(
-        &self,
-        tenant: &Tenant,
-        username: Option<Username>,
-        limit: u32,
-    ) -> Result<Vec<SignInRecord>, StoreError> {
-        self.sign_ins.list(tenant, username, limit).await
+    /// The sign-in log.
+    pub fn sign_ins(&self) -> &SignInLog {
+        &self.sign_ins
     }
 }

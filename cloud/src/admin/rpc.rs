@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::Administration;
 use crate::dispatch::AgentPresence;
+use crate::sign_in::{AttemptRecord, Record};
 use crate::store::StoreError;
 use crate::tenants::{Client, NewUser, Refused, Tenant, TenantsError, UserRecord};
 use crate::trust::{AgentRecord, TokenError, TokenRecord};
@@ -300,14 +301,15 @@ impl Admin for AdminService {
         request: Request<wire::ListSignInsRequest>,
     ) -> Answer<wire::ListSignInsResponse> {
         let request = request.into_inner();
-        let tenant = self.tenant(&request.tenant).await?;
+        let tenant = match request.tenant.as_str() {
+            "" => None,
+            name => Some(self.tenant(name).await?.id),
+        };
         let username = optional(&request.username)?;
         let limit = limit(request.limit)?;
-        let records = self
-            .0
-            .sign_ins(&tenant, username, limit)
-            .await
-            .map_err(|error| store(&error))?;
+        let records = self.0.sign_ins.list(tenant, username, limit).await;
+        let records = records.map_err(|error| store(&error))?;
+        let records = records.into_iter().map(sign_in_wire).collect();
         Ok(Response::new(wire::ListSignInsResponse { records }))
     }
 }
@@ -457,4 +459,39 @@ fn agent_wire(tenant: &Tenant, agent: AgentRecord, presence: Option<AgentPresenc
         fingerprint: hex::encode(agent.fingerprint),
         certificate_expires_unix_ms: agent.expires.unix_ms(),
     }
+}
+
+fn sign_in_wire(record: Record) -> wire::SignInRecord {
+    wire::SignInRecord {
+        request_id: record.request.to_string(),
+        at_unix_ms: record.at.unix_ms(),
+        tenant: record.tenant_name.to_string(),
+        user_id: record.user.map(|user| user.to_string()).unwrap_or_default(),
+        username: record.username,
+        outcome: record.outcome,
+        code: record.code,
+        channel: record.channel,
+        source_address: record.source.to_string(),
+        client_id: record.client.map(|client| client.to_string()).unwrap_or_default(),
+        total_us: micros(record.total),
+        attempts: record.attempts.into_iter().map(attempt_wire).collect(),
+    }
+}
+
+fn attempt_wire(attempt: AttemptRecord) -> wire::Attempt {
+    wire::Attempt {
+        agent_id: attempt.agent.to_string(),
+        controller: attempt.controller,
+        verdict: attempt.verdict,
+        reason: attempt.reason,
+        total_us: micros(attempt.total),
+        agent_wait_us: micros(attempt.wait),
+        bind_us: micros(attempt.bind),
+        ldap_result: attempt.ldap_result,
+        sub_code: attempt.sub_code,
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,7 +1,6 @@
 //! The administration socket: a Unix socket (0600) that serves this process's user and root, and
 //! the client's end of it.
 
-use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,7 +92,7 @@ async fn serve_one(stream: UnixStream, router: Router, stop: CancellationToken) 
     let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Administrator);
         let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await?) }
+        async move { router.oneshot(request).await }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

@@ -104,7 +104,9 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_WAIT_MAX);
         let mut connection = SqliteConnection::connect_with(&options).await?;
-        MIGRATIONS.run(&mut connection).await.map_err(migration_error)?;
+        // Not `run`, whose future is not Send for every lifetime.
+        let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
+        migrated.map_err(migration_error)?;
         let readers = Readers::new(options.clone().read_only(true));
         let writer = Writer::start(options, connection, seams, stop);
         Ok(Self(Arc::new(Inner {

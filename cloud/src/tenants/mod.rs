@@ -65,6 +65,19 @@ pub struct Client {
     pub created: Timestamp,
 }
 
+/// Whom a typed name means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// A user.
+    User(Tenant, UserRecord),
+    /// Nobody, in a domain of the tenant's.
+    NoUser(Tenant),
+    /// Nobody; the domain is not the tenant's.
+    NoDomain(Tenant),
+    /// There is no such tenant.
+    NoTenant,
+}
+
 /// What an import did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
@@ -145,39 +158,36 @@ impl Tenants {
             .await
     }
 
-    /// The tenant with that id.
+    /// Whom a typed name means in the tenant of that name. `None`: what was typed cannot be a name.
     ///
     /// # Errors
     /// [`StoreError`] if the store does not answer.
-    pub async fn by_id(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
-        self.store.read(move |c| Box::pin(sql::tenant_by_id(c, id))).await
-    }
-
-    /// Whether the domain is this tenant's.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store does not answer.
-    pub async fn serves(&self, tenant: TenantId, domain: &DomainName) -> Result<bool, StoreError> {
-        let domain = domain.clone();
-        let owner = self
-            .store
-            .read(move |c| Box::pin(async move { sql::domain_owner(c, &domain).await }))
-            .await?;
-        Ok(owner == Some(tenant))
-    }
-
-    /// The user record of that name.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store does not answer.
-    pub async fn user(
+    pub async fn resolve(
         &self,
-        tenant: TenantId,
-        username: &Username,
-    ) -> Result<Option<UserRecord>, StoreError> {
-        let username = username.clone();
+        tenant: &TenantName,
+        username: Option<&Username>,
+    ) -> Result<Resolved, StoreError> {
+        let (tenant, username) = (tenant.clone(), username.cloned());
         self.store
-            .read(move |c| Box::pin(async move { sql::user_by_name(c, tenant, &username).await }))
+            .read(move |c| {
+                Box::pin(async move {
+                    let Some(tenant) = sql::tenant_by_name(c, &tenant).await? else {
+                        return Ok(Resolved::NoTenant);
+                    };
+                    let Some(username) = username else {
+                        return Ok(Resolved::NoDomain(tenant));
+                    };
+                    if let Some(user) = sql::user_by_name(c, tenant.id, &username).await? {
+                        return Ok(Resolved::User(tenant, user));
+                    }
+                    let owner = sql::domain_owner(c, &username.domain()).await?;
+                    Ok(if owner == Some(tenant.id) {
+                        Resolved::NoUser(tenant)
+                    } else {
+                        Resolved::NoDomain(tenant)
+                    })
+                })
+            })
             .await
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use postern_kit::clock::Timestamp;
+use postern_kit::digest::DigestKey;
 use postern_kit::disk::Disk;
 use postern_kit::keys::{self, NotAKey, SigningKey};
 use postern_kit::random::{self, Random};
@@ -57,6 +58,7 @@ pub enum KeepError {
 pub(super) struct Authority {
     pub(super) root: Certificate,
     pub(super) issuer: Issuer,
+    pub(super) name_key: DigestKey,
 }
 
 /// The two CAs at rest: file names without extension, and what the keys are sealed for.
@@ -109,6 +111,7 @@ pub(super) fn open(
     Ok(Authority {
         root,
         issuer: Issuer::new(certificate, &key)?,
+        name_key: DigestKey::new(vault.derive("postern names that nobody has")),
     })
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use postern_kit::Seams;
 use postern_kit::clock::{Clock, Timestamp};
-use postern_kit::digest;
+use postern_kit::digest::{self, DigestKey};
 use postern_kit::keys::{self, SigningKey};
 use postern_kit::random::Random;
 use postern_kit::secret::Token256;
@@ -224,6 +224,7 @@ struct Inner {
     root_spki_sha256: [u8; 32],
     issuer: Issuer,
     replica: Arc<Replica>,
+    name_key: DigestKey,
     store: Store,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -252,6 +253,7 @@ impl Trust {
                 chain: vec![leaf, issuer.certificate().clone()],
             }),
             issuer,
+            name_key: authority.name_key,
             store,
             clock: seams.clock.clone(),
             random: seams.random.clone(),
@@ -266,6 +268,12 @@ impl Trust {
     /// The root that agents trust.
     pub fn root(&self) -> &Certificate {
         &self.0.root
+    }
+
+    /// A digest of something that people typed and that means nobody here: it may be a password in
+    /// the wrong field, so it is kept in no form that the database alone could be searched by.
+    pub fn name_digest(&self, typed: &[u8]) -> [u8; 32] {
+        self.0.name_key.digest(typed)
     }
 
     /// TLS for the agents' listener. The chain goes up to the root, where an agent that enrols

@@ -14,7 +14,6 @@ mod form;
 mod headers;
 mod meta;
 mod pages;
-mod port;
 mod rpc;
 mod style;
 mod view;
@@ -33,8 +32,7 @@ use tonic::service::Routes;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::callers::Guard;
-
-pub use self::port::{Answer, Entry, Input, Outcome, SignsIn};
+use crate::sign_in::SignsIn;
 
 /// Largest request, form or message: an on-premises name and a password of the greatest lengths,
 /// percent-encoded, take below 5 KiB.

@@ -25,7 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use super::form::{self, Form, FormRefused};
-use super::port::{Entry, Input, SignsIn};
+use crate::sign_in::{Entry, Input, SignsIn};
 use super::style;
 use super::view::{self, Alert, View};
 

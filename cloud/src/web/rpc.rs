@@ -13,7 +13,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::port::{Answer, Entry, Input, Outcome, SignsIn};
+use crate::sign_in::{Answer, Entry, Input, Outcome, SignsIn};
 use crate::callers::AuthenticatedClient;
 
 /// Serves sign-ins by programme.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::port::{Answer, Outcome};
+use crate::sign_in::{Answer, Outcome};
 
 /// When to try again if `sign_in` does not say: long enough to keep a crowd from coming back at
 /// once, short enough for a person to wait.

@@ -1,6 +1,7 @@
 //! Secrets at rest: AES-256-GCM under a master key that is kept somewhere else.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
 use crate::random::Random;
@@ -10,8 +11,11 @@ use crate::random::Random;
 #[error("sealed file does not open: wrong master key, other purpose, or changed bytes")]
 pub struct DoesNotOpen;
 
-/// Encrypts files under one master key. Each ciphertext is bound to its purpose.
-pub struct Vault(LessSafeKey);
+/// Encrypts files under one master key, each ciphertext bound to its purpose, and derives keys from it.
+pub struct Vault {
+    aead: LessSafeKey,
+    derivation: hmac::Key,
+}
 
 impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -23,9 +27,16 @@ impl Vault {
     /// From the master key.
     #[expect(clippy::expect_used, reason = "the array has the length of the key")]
     pub fn new(master_key: &[u8; 32]) -> Self {
-        Self(LessSafeKey::new(
-            UnboundKey::new(&AES_256_GCM, master_key).expect("32 bytes"),
-        ))
+        let aead = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, master_key).expect("32 bytes"));
+        let derivation = hmac::Key::new(hmac::HMAC_SHA256, master_key);
+        Self { aead, derivation }
+    }
+
+    /// A key of its own for `purpose`, the same for the same master key.
+    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        key.copy_from_slice(hmac::sign(&self.derivation, purpose.as_bytes()).as_ref());
+        key
     }
 
     /// Nonce, ciphertext and tag of `plaintext`; opens only with the same `purpose`.
@@ -34,7 +45,7 @@ impl Vault {
         let nonce: [u8; NONCE_LEN] = crate::random::array(random);
         let mut body = plaintext.to_vec();
         let aad = Aad::from(purpose.as_bytes());
-        self.0
+        self.aead
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut body)
             .expect("a short buffer");
         [nonce.as_slice(), &body].concat()
@@ -49,7 +60,7 @@ impl Vault {
         let mut body = Zeroizing::new(body.to_vec());
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let length = self
-            .0
+            .aead
             .open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut body)
             .map_err(|_| DoesNotOpen)?
             .len();
@@ -76,5 +87,14 @@ mod tests {
             assert!(vault.open("root key", &changed).is_err(), "byte {at}");
             assert!(vault.open("root key", &sealed[..at]).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn derived_keys_differ_by_purpose_and_master_key() {
+        let vault = Vault::new(&[1; 32]);
+        assert_eq!(vault.derive("names"), vault.derive("names"));
+        assert_ne!(vault.derive("names"), vault.derive("other"));
+        assert_ne!(vault.derive("names"), Vault::new(&[2; 32]).derive("names"));
+        assert_ne!(vault.derive("names").as_slice(), [1; 32]);
     }
 }

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::port::{Answer, Entry, Input, Outcome, SignsIn};
+use crate::sign_in::{Answer, Entry, Input, Outcome, SignsIn};
 use crate::callers::Guard;
 use crate::store::Store;
 use crate::tenants::Tenants;

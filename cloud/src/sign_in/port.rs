@@ -1,4 +1,4 @@
-//! The one thing that pages and calls need: somebody who signs people in.
+//! What pages and calls need of this room: somebody who signs people in.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -83,19 +83,38 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The number under which it is known.
+    /// The number under which people and help desks know it: Microsoft Entra's where there is one.
     pub fn code(&self) -> u32 {
         match self {
             Self::SignedIn(_) => 0,
             Self::Refused => 50126,
-            Self::PasswordExpired => 50144,
-            Self::MustChange => 50055,
+            Self::PasswordExpired | Self::MustChange => 50144,
             Self::Disabled | Self::AccountExpired => 50057,
             Self::LogonHours => 80012,
-            Self::Workstation => 80014,
+            // Entra has none: 80000 and the directory's own sub-code.
+            Self::Workstation => 80531,
             Self::Locked | Self::TooManyAttempts => 50053,
-            Self::Busy => 80011,
+            // Tenant throttled.
+            Self::Busy => 90055,
             Self::Unavailable => 80002,
+        }
+    }
+
+    /// A short constant name for the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::SignedIn(_) => "signed_in",
+            Self::Refused => "refused",
+            Self::PasswordExpired => "password_expired",
+            Self::MustChange => "must_change",
+            Self::Disabled => "disabled",
+            Self::AccountExpired => "account_expired",
+            Self::LogonHours => "logon_hours",
+            Self::Workstation => "workstation",
+            Self::Locked => "locked",
+            Self::TooManyAttempts => "too_many_attempts",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
         }
     }
 }

@@ -1,0 +1,465 @@
+//! `postern-cloud admin`: the command line over the administration socket. Tables for people, JSON
+//! lines for programmes.
+
+mod import;
+mod output;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use postern_proto::wire::admin as wire;
+use postern_proto::wire::admin::admin_client::AdminClient;
+use tonic::transport::Channel;
+
+use self::import::{ImportError, Source};
+use self::output::Output;
+use super::socket;
+
+/// Entries that one call lists; the server gives at most so many.
+const PAGE: u32 = 1000;
+
+/// Records that `sign-in list` shows unless told otherwise: a screen.
+const SIGN_INS_DEFAULT: u32 = 50;
+
+/// Why an administration command did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Nobody serves the socket.
+    #[error("cannot connect to {socket}: does the cloud run, and may this user administer it?")]
+    Connect {
+        /// Which socket.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The cloud refuses.
+    #[error("{}", .0.message())]
+    Refused(#[from] tonic::Status),
+    /// The file cannot be imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// Something that cannot be undone needs to be said twice.
+    #[error("--yes: missing; this deletes the tenant with its domains, users, clients, tokens and agents")]
+    NotConfirmed,
+    /// The output cannot be written.
+    #[error("cannot write the output")]
+    Output(#[from] io::Error),
+}
+
+/// What `admin` takes.
+#[derive(Debug, Args)]
+pub struct AdminArgs {
+    /// The cloud's administration socket.
+    #[arg(long, env = "POSTERN_ADMIN_SOCKET")]
+    socket: PathBuf,
+    /// Prints JSON, one object a line, instead of a table.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Organisations.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// The domains of their users' names.
+    #[command(subcommand)]
+    Domain(DomainCommand),
+    /// Who may sign in.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Programmes that may call SignIn.
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// Enrolment tokens, which make agents.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Agents and whether they are connected.
+    #[command(subcommand, alias = "agents")]
+    Agent(AgentCommand),
+    /// The sign-in log.
+    #[command(subcommand)]
+    SignIn(SignInCommand),
+}
+
+#[derive(Debug, Args)]
+struct InTenant {
+    /// The tenant's name.
+    #[arg(long)]
+    tenant: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum TenantCommand {
+    /// Makes a tenant.
+    Create {
+        /// Its short name in addresses: lower-case letters, digits and hyphens.
+        name: String,
+        /// Tells users that the directory has locked their account.
+        #[arg(long)]
+        tell_locked: bool,
+    },
+    /// Lists all tenants.
+    List,
+    /// Deletes a tenant with everything that belongs to it. The sign-in log stays.
+    Delete {
+        /// Its name.
+        name: String,
+        /// Really.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum DomainCommand {
+    /// Gives a domain to a tenant.
+    Create {
+        #[command(flatten)]
+        of: InTenant,
+        /// Such as corp.example.com.
+        name: String,
+    },
+    /// Lists a tenant's domains.
+    List(InTenant),
+    /// Takes a domain from a tenant.
+    Delete {
+        #[command(flatten)]
+        of: InTenant,
+        /// The domain.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Makes a user record.
+    Create {
+        #[command(flatten)]
+        of: InTenant,
+        /// What the user types: name@domain.
+        username: String,
+        /// The directory object: objectGUID or entryUUID.
+        #[arg(long)]
+        object_id: String,
+        /// What the directory calls the user, if that is not the username.
+        #[arg(long, default_value = "")]
+        on_premises_name: String,
+        /// The domain whose directory owns the user, if that is not the username's.
+        #[arg(long, default_value = "")]
+        domain: String,
+    },
+    /// Makes or updates records from a file; they are found by their object_id.
+    Import {
+        #[command(flatten)]
+        of: InTenant,
+        /// CSV with a header or JSON lines, by its name's end; fields username, object_id and, if they
+        /// differ from the username, on_premises_name and domain.
+        file: PathBuf,
+    },
+    /// Lists a tenant's users.
+    List(InTenant),
+    /// Deletes a user record.
+    Delete {
+        #[command(flatten)]
+        of: InTenant,
+        /// The user's name.
+        username: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ClientCommand {
+    /// Registers a programme and prints its secret, this once.
+    Create {
+        #[command(flatten)]
+        of: InTenant,
+        /// What people call it.
+        name: String,
+    },
+    /// Lists a tenant's clients.
+    List(InTenant),
+    /// Deletes a client.
+    Delete {
+        #[command(flatten)]
+        of: InTenant,
+        /// Its id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Makes a token for one agent and prints it, this once.
+    Create {
+        #[command(flatten)]
+        of: InTenant,
+        /// A domain that the agent is to serve; may be repeated.
+        #[arg(long, required = true)]
+        domain: Vec<String>,
+        /// How long it can be used, such as 30m or 2days: 1 minute to 7 days.
+        #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
+        expires: Duration,
+    },
+    /// Lists a tenant's tokens.
+    List(InTenant),
+    /// Deletes a token. An agent made with it stays.
+    Delete {
+        #[command(flatten)]
+        of: InTenant,
+        /// Its id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentCommand {
+    /// Lists a tenant's agents.
+    List(InTenant),
+}
+
+#[derive(Debug, Subcommand)]
+enum SignInCommand {
+    /// Lists sign-ins, newest first.
+    List {
+        /// Of this tenant only; without it also those to tenants that do not exist.
+        #[arg(long, default_value = "")]
+        tenant: String,
+        /// Of this user only.
+        #[arg(long, default_value = "")]
+        username: String,
+        /// At most so many, 1 to 1,000.
+        #[arg(long, default_value_t = SIGN_INS_DEFAULT)]
+        limit: u32,
+    },
+}
+
+/// Runs a command and writes what it says to `out`.
+///
+/// # Errors
+/// [`AdminError`] says what was refused, and which field is at fault.
+///
+/// # Cancellation
+/// What was sent is done as a whole or not at all.
+pub async fn run(args: AdminArgs, out: &mut (dyn Write + Send)) -> Result<(), AdminError> {
+    let client = socket::connect(&args.socket).await.map_err(|source| AdminError::Connect {
+        socket: args.socket.clone(),
+        source,
+    })?;
+    let mut session = Session {
+        client,
+        out: Output::new(out, args.json),
+    };
+    match args.command {
+        Command::Tenant(command) => session.tenant(command).await,
+        Command::Domain(command) => session.domain(command).await,
+        Command::User(command) => session.user(command).await,
+        Command::Client(command) => session.client(command).await,
+        Command::Token(command) => session.token(command).await,
+        Command::Agent(AgentCommand::List(InTenant { tenant })) => session.agents(tenant).await,
+        Command::SignIn(SignInCommand::List {
+            tenant,
+            username,
+            limit,
+        }) => session.sign_ins(tenant, username, limit).await,
+    }
+}
+
+struct Session<'a> {
+    client: AdminClient<Channel>,
+    out: Output<'a>,
+}
+
+type Done = Result<(), AdminError>;
+
+impl Session<'_> {
+    async fn tenant(&mut self, command: TenantCommand) -> Done {
+        match command {
+            TenantCommand::Create { name, tell_locked } => {
+                let request = wire::CreateTenantRequest { name, tell_locked };
+                let made = self.client.create_tenant(request).await?.into_inner();
+                Ok(self.out.one(&made)?)
+            }
+            TenantCommand::List => {
+                let all = self.client.list_tenants(wire::ListTenantsRequest {}).await?;
+                Ok(self.out.all(&all.into_inner().tenants)?)
+            }
+            TenantCommand::Delete { yes: false, .. } => Err(AdminError::NotConfirmed),
+            TenantCommand::Delete { name, yes: true } => {
+                self.client
+                    .delete_tenant(wire::DeleteTenantRequest { tenant: name.clone() })
+                    .await?;
+                Ok(self.out.deleted("tenant", &name)?)
+            }
+        }
+    }
+
+    async fn domain(&mut self, command: DomainCommand) -> Done {
+        match command {
+            DomainCommand::Create {
+                of: InTenant { tenant },
+                name,
+            } => {
+                let request = wire::CreateDomainRequest { tenant, name };
+                let made = self.client.create_domain(request).await?.into_inner();
+                Ok(self.out.one(&made)?)
+            }
+            DomainCommand::List(InTenant { tenant }) => {
+                let all = self.client.list_domains(wire::ListDomainsRequest { tenant }).await?;
+                Ok(self.out.all(&all.into_inner().domains)?)
+            }
+            DomainCommand::Delete {
+                of: InTenant { tenant },
+                name,
+            } => {
+                let request = wire::DeleteDomainRequest {
+                    tenant,
+                    name: name.clone(),
+                };
+                self.client.delete_domain(request).await?;
+                Ok(self.out.deleted("domain", &name)?)
+            }
+        }
+    }
+
+    async fn user(&mut self, command: UserCommand) -> Done {
+        match command {
+            UserCommand::Create {
+                of: InTenant { tenant },
+                username,
+                object_id,
+                on_premises_name,
+                domain,
+            } => {
+                let user = wire::NewUser {
+                    username,
+                    object_id,
+                    on_premises_name,
+                    domain,
+                };
+                let request = wire::CreateUserRequest {
+                    tenant,
+                    user: Some(user),
+                };
+                let made = self.client.create_user(request).await?.into_inner();
+                Ok(self.out.one(&made)?)
+            }
+            UserCommand::Import {
+                of: InTenant { tenant },
+                file,
+            } => {
+                let imported = Source::read(&file)?.send(&mut self.client, &tenant).await?;
+                Ok(self.out.imported(imported)?)
+            }
+            UserCommand::List(InTenant { tenant }) => self.users(tenant).await,
+            UserCommand::Delete {
+                of: InTenant { tenant },
+                username,
+            } => {
+                let request = wire::DeleteUserRequest {
+                    tenant,
+                    username: username.clone(),
+                };
+                self.client.delete_user(request).await?;
+                Ok(self.out.deleted("user", &username)?)
+            }
+        }
+    }
+
+    /// All pages.
+    async fn users(&mut self, tenant: String) -> Done {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let request = wire::ListUsersRequest {
+                tenant: tenant.clone(),
+                after: after.clone(),
+                limit: PAGE,
+            };
+            let page = self.client.list_users(request).await?.into_inner().users;
+            let Some(last) = page.last() else { break };
+            after.clone_from(&last.username);
+            all.extend(page);
+        }
+        Ok(self.out.all(&all)?)
+    }
+
+    async fn client(&mut self, command: ClientCommand) -> Done {
+        match command {
+            ClientCommand::Create {
+                of: InTenant { tenant },
+                name,
+            } => {
+                let request = wire::CreateClientRequest { tenant, name };
+                let made = self.client.create_client(request).await?.into_inner();
+                Ok(self.out.one(&made)?)
+            }
+            ClientCommand::List(InTenant { tenant }) => {
+                let all = self.client.list_clients(wire::ListClientsRequest { tenant }).await?;
+                Ok(self.out.all(&all.into_inner().clients)?)
+            }
+            ClientCommand::Delete {
+                of: InTenant { tenant },
+                id,
+            } => {
+                let request = wire::DeleteClientRequest {
+                    tenant,
+                    id: id.clone(),
+                };
+                self.client.delete_client(request).await?;
+                Ok(self.out.deleted("client", &id)?)
+            }
+        }
+    }
+
+    async fn token(&mut self, command: TokenCommand) -> Done {
+        match command {
+            TokenCommand::Create {
+                of: InTenant { tenant },
+                domain,
+                expires,
+            } => {
+                let request = wire::CreateTokenRequest {
+                    tenant,
+                    domains: domain,
+                    lifetime_s: expires.as_secs(),
+                };
+                let made = self.client.create_token(request).await?.into_inner();
+                Ok(self.out.one(&made)?)
+            }
+            TokenCommand::List(InTenant { tenant }) => {
+                let all = self.client.list_tokens(wire::ListTokensRequest { tenant }).await?;
+                Ok(self.out.all(&all.into_inner().tokens)?)
+            }
+            TokenCommand::Delete {
+                of: InTenant { tenant },
+                id,
+            } => {
+                let request = wire::DeleteTokenRequest {
+                    tenant,
+                    id: id.clone(),
+                };
+                self.client.delete_token(request).await?;
+                Ok(self.out.deleted("token", &id)?)
+            }
+        }
+    }
+
+    async fn agents(&mut self, tenant: String) -> Done {
+        let all = self.client.list_agents(wire::ListAgentsRequest { tenant }).await?;
+        Ok(self.out.all(&all.into_inner().agents)?)
+    }
+
+    async fn sign_ins(&mut self, tenant: String, username: String, limit: u32) -> Done {
+        let request = wire::ListSignInsRequest {
+            tenant,
+            username,
+            limit,
+        };
+        let all = self.client.list_sign_ins(request).await?;
+        Ok(self.out.all(&all.into_inner().records)?)
+    }
+}

@@ -1,0 +1,106 @@
+//! The command line: `postern-cloud init`, `serve` and `admin`.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use postern_kit::telemetry::chain;
+use postern_kit::{Seams, process, telemetry};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, AdminArgs};
+use crate::config::{Config, EXAMPLE};
+use crate::service;
+
+/// Any failure, for the terminal.
+type Failed = Box<dyn Error + Send + Sync>;
+
+/// Takes sign-ins and has them judged by agents inside the organisations' networks.
+#[derive(Debug, Parser)]
+#[command(name = "postern-cloud", version)]
+struct Cli {
+    /// Log filter, such as `info,postern_cloud=debug`.
+    #[arg(long, global = true, default_value = "info", env = "POSTERN_LOG")]
+    log: String,
+    /// Logs as JSON lines.
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Writes an example configuration, with every field explained.
+    Init(ConfigArgs),
+    /// Runs the cloud until SIGTERM or Ctrl-C.
+    Serve(ConfigArgs),
+    /// Administers a running cloud over its socket.
+    Admin(AdminArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Configuration file in TOML.
+    #[arg(long)]
+    config: PathBuf,
+}
+
+/// Runs the program with the process's arguments.
+pub async fn main() -> ExitCode {
+    match run(std::env::args_os()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be closed, and then there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "error: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the program with `args`, the first of which is its name. Help and usage errors end the process.
+///
+/// # Errors
+/// What went wrong, for the terminal.
+pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed> {
+    let cli = Cli::parse_from(args);
+    process::forbid_core_dumps()?;
+    match cli.command {
+        Command::Init(args) => init(&args),
+        Command::Serve(args) => {
+            telemetry::start(&cli.log, cli.log_json)?;
+            serve(&args, Seams::real()).await
+        }
+        Command::Admin(args) => Ok(admin::run(args, &mut std::io::stdout()).await?),
+    }
+}
+
+fn init(args: &ConfigArgs) -> Result<(), Failed> {
+    let failed = |error| format!("{}: {error}", args.config.display());
+    // Never over an existing one.
+    let mut file = std::fs::File::create_new(&args.config).map_err(failed)?;
+    file.write_all(EXAMPLE.as_bytes()).map_err(failed)?;
+    writeln!(
+        std::io::stdout(),
+        "wrote {}\nset the addresses and the page's certificate in it, then run: postern-cloud serve --config {}",
+        args.config.display(),
+        args.config.display()
+    )?;
+    Ok(())
+}
+
+async fn serve(args: &ConfigArgs, seams: Seams) -> Result<(), Failed> {
+    let config = Config::load(&args.config, seams.disk.as_ref())?;
+    let stop = CancellationToken::new();
+    seams
+        .tasks
+        .spawn_essential("signals", process::stop_on_signal(stop.clone()));
+    let (ready, _) = watch::channel(None);
+    let served = service::serve(config, seams, stop.clone(), ready).await;
+    stop.cancel();
+    Ok(served?)
+}

@@ -1,0 +1,195 @@
+//! The decisions of a sign-in that need nothing but what is known: what a verdict means for the
+//! user and for the log. Pure.
+
+use std::time::{Duration, Instant};
+
+use postern_proto::ids::UserId;
+use postern_proto::verdict::{NotAsked, Obstacle, Unavailable, Verdict};
+
+use super::Outcome;
+use crate::budget::Refusal;
+use crate::dispatch::NotAdmitted;
+
+/// How a sign-in ends, as the user is told and as the log has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    pub(super) outcome: Outcome,
+    /// For the log: says more than the outcome's own.
+    pub(super) code: u32,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Ending {
+    /// An ending of which the log knows no more than the user.
+    pub(super) fn plain(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            code: outcome.code(),
+            retry_after: None,
+        }
+    }
+
+    fn unavailable(code: u32) -> Self {
+        Self {
+            code,
+            ..Self::plain(Outcome::Unavailable)
+        }
+    }
+}
+
+/// No agent could be given the question.
+const NO_AGENT: u32 = 80001;
+/// Somebody was asked and did not answer in time.
+const TIMED_OUT: u32 = 80002;
+/// The connection broke after somebody was asked.
+const CONNECTION_LOST: u32 = 80005;
+/// The directory answered something that is no verdict.
+const DIRECTORY_FAULT: u32 = 80007;
+
+/// What a verdict about `user` means. `tell_locked`: whether the tenant tells its users that the
+/// directory has locked them, which says nothing about the password.
+pub(super) fn after_verdict(verdict: Verdict, user: UserId, tell_locked: bool) -> Ending {
+    match verdict {
+        Verdict::Accepted => Ending::plain(Outcome::SignedIn(user)),
+        Verdict::Wrong | Verdict::Restricted | Verdict::OtherObject => Ending::plain(Outcome::Refused),
+        Verdict::RightBut(obstacle) => Ending::plain(match obstacle {
+            Obstacle::PasswordExpired => Outcome::PasswordExpired,
+            Obstacle::MustChange => Outcome::MustChange,
+            Obstacle::Disabled => Outcome::Disabled,
+            Obstacle::AccountExpired => Outcome::AccountExpired,
+            Obstacle::LogonHours => Outcome::LogonHours,
+            Obstacle::Workstation => Outcome::Workstation,
+        }),
+        Verdict::Locked if tell_locked => Ending::plain(Outcome::Locked),
+        Verdict::Locked => Ending {
+            code: Outcome::Locked.code(),
+            ..Ending::plain(Outcome::Refused)
+        },
+        Verdict::Unavailable(why) => Ending::unavailable(match why {
+            Unavailable::TimedOut => TIMED_OUT,
+            Unavailable::ConnectionLost => CONNECTION_LOST,
+            Unavailable::DirectoryDeclined | Unavailable::DirectoryFault | Unavailable::ObjectUnknown => {
+                DIRECTORY_FAULT
+            }
+        }),
+        Verdict::NotAsked(why) => match why {
+            NotAsked::Busy => Ending::plain(Outcome::Busy),
+            NotAsked::RefusedInput => Ending::plain(Outcome::Refused),
+            NotAsked::Late => Ending::unavailable(TIMED_OUT),
+            NotAsked::Draining | NotAsked::NoController | NotAsked::UnknownDomain => {
+                Ending::unavailable(NO_AGENT)
+            }
+        },
+    }
+}
+
+/// What it means that no agent would be given the question.
+pub(super) fn not_admitted(why: NotAdmitted) -> Ending {
+    match why {
+        NotAdmitted::NoAgent => Ending::unavailable(NO_AGENT),
+        NotAdmitted::Busy => Ending::plain(Outcome::Busy),
+    }
+}
+
+/// What it means that the account's budget allows no attempt.
+pub(super) fn not_charged(why: Refusal) -> Ending {
+    match why {
+        Refusal::UsedUp { retry_after } => Ending {
+            retry_after: Some(retry_after),
+            ..Ending::plain(Outcome::TooManyAttempts)
+        },
+        Refusal::Busy => Ending::plain(Outcome::Busy),
+    }
+}
+
+/// The part of a sign-in's time that is kept for writing its record: a group commit takes some
+/// milliseconds, and a loaded disk a hundred.
+const WRITE_SHARE_MAX: Duration = Duration::from_millis(500);
+
+/// Until when agents may be asked, so that the record can still be written before `deadline`.
+pub(super) fn ask_until(received: Instant, deadline: Instant) -> Instant {
+    let whole = deadline.saturating_duration_since(received);
+    deadline - WRITE_SHARE_MAX.min(whole / 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: UserId = UserId::from_bytes([1; 16]);
+
+    fn all() -> Vec<Verdict> {
+        use {NotAsked as N, Obstacle as O, Unavailable as U, Verdict as V};
+        let mut all = vec![V::Accepted, V::Wrong, V::Locked, V::Restricted, V::OtherObject];
+        let obstacles = [
+            O::PasswordExpired,
+            O::MustChange,
+            O::Disabled,
+            O::AccountExpired,
+            O::LogonHours,
+            O::Workstation,
+        ];
+        all.extend(obstacles.map(V::RightBut));
+        let unavailable = [
+            U::TimedOut,
+            U::ConnectionLost,
+            U::DirectoryDeclined,
+            U::DirectoryFault,
+            U::ObjectUnknown,
+        ];
+        all.extend(unavailable.map(V::Unavailable));
+        let not_asked = [
+            N::Draining,
+            N::Busy,
+            N::NoController,
+            N::RefusedInput,
+            N::Late,
+            N::UnknownDomain,
+        ];
+        all.extend(not_asked.map(V::NotAsked));
+        all
+    }
+
+    #[test]
+    fn only_an_acceptance_signs_in() {
+        for verdict in all() {
+            let signed_in = after_verdict(verdict, USER, true).outcome == Outcome::SignedIn(USER);
+            assert_eq!(signed_in, verdict == Verdict::Accepted, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_verdict_never_reads_as_wrong() {
+        for verdict in all() {
+            let ending = after_verdict(verdict, USER, false);
+            let says_wrong = ending.outcome == Outcome::Refused;
+            let may_say_wrong = matches!(
+                verdict,
+                Verdict::Wrong
+                    | Verdict::Restricted
+                    | Verdict::OtherObject
+                    | Verdict::Locked
+                    | Verdict::NotAsked(NotAsked::RefusedInput)
+            );
+            assert_eq!(says_wrong, may_say_wrong, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_locked_account_is_told_only_where_the_tenant_wants_it_and_logged_always() {
+        let told = after_verdict(Verdict::Locked, USER, true);
+        let untold = after_verdict(Verdict::Locked, USER, false);
+        assert_eq!((told.outcome, told.code), (Outcome::Locked, 50053));
+        assert_eq!((untold.outcome, untold.code), (Outcome::Refused, 50053));
+    }
+
+    #[test]
+    fn agents_have_all_the_time_but_what_the_record_needs() {
+        let start = postern_kit::clock::monotonic();
+        let asked = |ms| {
+            let deadline = start + Duration::from_millis(ms);
+            ask_until(start, deadline).saturating_duration_since(start).as_millis()
+        };
+        assert_eq!([asked(15_000), asked(1_000), asked(0)], [14_500, 900, 0]);
+    }
+}

@@ -1,0 +1,390 @@
+//! One sign-in from first byte to outcome: the only place where its steps are put in order.
+//!
+//! Who is meant; is the password one that a directory may see; is an agent there; does the
+//! account's budget allow an attempt; ask; count; write the record; answer. Decisions about a
+//! verdict are in `core.rs`, the floor of refusals in `floor.rs`, the log in `log.rs`.
+//!
+//! # Invariants
+//! * Each sign-in is answered once, at its deadline at the latest (I3), and goes on to its end when
+//!   its caller is gone: somebody may have been asked, and that must be counted.
+//! * The record is on disk before the answer (I8); what cannot be written is answered "unavailable".
+//! * A refusal leaves at the same moment after its receipt whatever its reason, and holds no agent's
+//!   slot and no charge while it waits. A success leaves at once.
+//! * A name that nobody has passes the same checks as one that somebody has.
+
+mod core;
+mod floor;
+mod log;
+mod port;
+mod sql;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use postern_kit::Seams;
+use postern_kit::clock::{monotonic, sleep_until};
+use postern_kit::telemetry;
+use postern_proto::ids::{RequestId, TenantId, UserId};
+use postern_proto::names::{DomainName, TenantName, Username};
+use postern_proto::password::Password;
+use postern_proto::verdict::{DirectoryCount, Verdict};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use self::core::Ending;
+use self::floor::Floors;
+use crate::budget::{Account, Budgets, Charged};
+use crate::config::Limits;
+use crate::dispatch::{Agents, Attempt, Question};
+use crate::store::Store;
+use crate::tenants::{Resolved, Tenants, UserRecord};
+use crate::trust::Trust;
+
+pub use self::log::{AttemptRecord, Record, SignInLog};
+pub use self::port::{Answer, Entry, Input, Outcome, SignsIn};
+
+/// How often old records are removed.
+const PURGE_EVERY: Duration = Duration::from_secs(3600);
+
+/// Records removed in one transaction: short enough that sign-ins do not wait for it.
+const PURGE_BATCH: u32 = 1000;
+
+/// The rooms that a sign-in goes through.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Who is who.
+    pub tenants: Tenants,
+    /// Digests of names that nobody has.
+    pub trust: Trust,
+    /// How often an account may fail.
+    pub budgets: Budgets,
+    /// Who asks the directories.
+    pub agents: Arc<dyn Agents>,
+    /// Where the log is.
+    pub store: Store,
+}
+
+struct Inner {
+    parts: Parts,
+    limits: Limits,
+    floors: Mutex<Floors>,
+    seams: Seams,
+}
+
+/// Signs people in. Clones share everything.
+#[derive(Clone)]
+pub struct SignIn(Arc<Inner>);
+
+/// What is known of a sign-in once it is judged.
+struct Judged {
+    tenant: Option<TenantId>,
+    user: Option<UserId>,
+    username: String,
+    ending: Ending,
+    attempts: Vec<Attempt>,
+    /// The account's charge and what came of it, if somebody was asked or would have been.
+    charged: Option<(Charged, DirectoryCount)>,
+    /// The directory judged the password and found it wrong.
+    wrong: bool,
+}
+
+impl Judged {
+    /// Without anybody asked.
+    fn unasked(whose: &Whose, ending: Ending) -> Self {
+        Self {
+            tenant: whose.tenant,
+            user: whose.user.as_ref().map(|user| user.id),
+            username: whose.logged_name(),
+            ending,
+            attempts: Vec::new(),
+            charged: None,
+            wrong: false,
+        }
+    }
+}
+
+/// Who is meant.
+#[derive(Default)]
+struct Whose {
+    tenant: Option<TenantId>,
+    tell_locked: bool,
+    user: Option<UserRecord>,
+    /// The domain of what was typed, if it was a name.
+    typed_domain: Option<DomainName>,
+    /// Account and domain of somebody who is asked about, or would be.
+    account: Option<(Account, DomainName)>,
+}
+
+impl Whose {
+    fn logged_name(&self) -> String {
+        match (&self.user, &self.typed_domain) {
+            (Some(user), _) => user.username.to_string(),
+            (None, Some(domain)) => format!("@{domain}"),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+impl SignIn {
+    /// Over its parts. Sign-ins run among the tasks of `seams`.
+    pub fn new(parts: Parts, limits: Limits, seams: &Seams) -> Self {
+        Self(Arc::new(Inner {
+            parts,
+            limits,
+            floors: Mutex::new(Floors::new(limits.floor, limits.deadline)),
+            seams: seams.clone(),
+        }))
+    }
+
+    /// Removes records that are older than `keep`, and counts whose window is over, until `stop`.
+    pub async fn purge(&self, keep: Duration, stop: CancellationToken) {
+        loop {
+            self.purge_once(keep, &stop).await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(PURGE_EVERY) => {}
+            }
+        }
+    }
+
+    async fn purge_once(&self, keep: Duration, stop: &CancellationToken) {
+        let log = SignInLog::new(self.0.parts.store.clone());
+        let before = self.0.seams.clock.now().minus(keep);
+        let mut outcome = self.0.parts.budgets.purge().await.map(|()| u64::from(PURGE_BATCH));
+        while !stop.is_cancelled() && matches!(outcome, Ok(removed) if removed >= u64::from(PURGE_BATCH)) {
+            outcome = log.purge(before, PURGE_BATCH).await;
+        }
+        if let Err(error) = outcome {
+            tracing::warn!(error = telemetry::chain(&error), "old records are not removed");
+        }
+    }
+
+    async fn sign_in(&self, request: RequestId, input: Input, answer: oneshot::Sender<Answer>) {
+        let at = self.0.seams.clock.now();
+        let Input { received, tenant, username, password, entry, source, deadline } = input;
+        let latest = received + self.0.limits.deadline;
+        let deadline = deadline.map_or(latest, |own| own.min(latest));
+        let ask_until = core::ask_until(received, deadline);
+        let judged = self.judge(request, &tenant, username, password, ask_until).await;
+        let Judged { tenant: tenant_id, user, username, ending, attempts, charged, wrong } = judged;
+        let record = Record {
+            request,
+            at,
+            tenant: tenant_id,
+            tenant_name: tenant,
+            user,
+            username,
+            outcome: ending.outcome.name().to_owned(),
+            code: ending.code,
+            channel: match entry {
+                Entry::Page => "page",
+                Entry::Rpc(_) => "rpc",
+            }
+            .to_owned(),
+            source,
+            client: match entry {
+                Entry::Page => None,
+                Entry::Rpc(client) => Some(client),
+            },
+            total: monotonic().saturating_duration_since(received),
+            attempts: attempts.into_iter().map(attempt_record).collect(),
+        };
+        let (mut charged, proven) = charged.unzip();
+        let changes = charged.as_mut().zip(proven).map(|(charged, proven)| charged.count(proven));
+        let write = self.0.parts.store.transact(move |c| {
+            Box::pin(async move {
+                record.store(c).await?;
+                match changes {
+                    Some(changes) => changes.store(c).await,
+                    None => Ok(()),
+                }
+            })
+        });
+        tokio::pin!(write);
+        let unwritten = Ending::plain(Outcome::Unavailable);
+        let (written, answer) = tokio::select! {
+            written = &mut write => (written, Some(answer)),
+            () = sleep_until(deadline) => {
+                // The record comes later, and may say more than this answer; the charge stands until then.
+                let _ = answer.send(self.answer(request, unwritten));
+                (write.await, None)
+            }
+        };
+        drop(charged);
+        let ending = match written {
+            Ok(()) => ending,
+            Err(error) => {
+                tracing::error!(%request, error = telemetry::chain(&error), "sign-in cannot be logged");
+                unwritten
+            }
+        };
+        tracing::info!(
+            %request,
+            user = user.map(tracing::field::display),
+            outcome = ending.outcome.name(),
+            code = ending.code,
+            "sign-in ended"
+        );
+        let Some(answer) = answer else { return };
+        if !matches!(ending.outcome, Outcome::SignedIn(_)) {
+            let floor = self.floor(tenant_id, wrong, received);
+            sleep_until((received + floor).min(deadline)).await;
+        }
+        // The caller may be gone.
+        let _ = answer.send(self.answer(request, ending));
+    }
+
+    fn answer(&self, request: RequestId, ending: Ending) -> Answer {
+        Answer {
+            request,
+            outcome: ending.outcome,
+            retry_after: ending.retry_after,
+        }
+    }
+
+    fn floor(&self, tenant: Option<TenantId>, wrong: bool, received: Instant) -> Duration {
+        let mut floors = self.0.floors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tenant) = tenant.filter(|_| wrong) {
+            floors.took(tenant, monotonic().saturating_duration_since(received));
+        }
+        floors.of(tenant)
+    }
+
+    async fn judge(
+        &self,
+        request: RequestId,
+        tenant: &TenantName,
+        username: String,
+        mut password: Zeroizing<String>,
+        ask_until: Instant,
+    ) -> Judged {
+        let whose = match self.whose(tenant, &username).await {
+            Ok(whose) => whose,
+            Err(error) => {
+                tracing::error!(%request, error = telemetry::chain(&error), "user cannot be looked up");
+                return Judged::unasked(&Whose::default(), Ending::plain(Outcome::Unavailable));
+            }
+        };
+        let refused = Ending::plain(Outcome::Refused);
+        let (Some(tenant), Some((account, domain))) = (whose.tenant, whose.account.clone()) else {
+            return Judged::unasked(&whose, refused);
+        };
+        let Ok(password) = Password::new(std::mem::take(&mut *password)) else {
+            return Judged::unasked(&whose, refused);
+        };
+        if let Err(why) = self.0.parts.agents.admit(tenant, &domain) {
+            return Judged::unasked(&whose, core::not_admitted(why));
+        }
+        let mut charged = match self.0.parts.budgets.charge(account, ask_until).await {
+            Ok(charged) => charged,
+            Err(why) => return Judged::unasked(&whose, core::not_charged(why)),
+        };
+        let judged = Judged::unasked(&whose, refused);
+        let Some(user) = whose.user else {
+            // Nobody has this name: it costs what a wrong password costs, and nobody is asked.
+            return Judged {
+                charged: Some((charged, DirectoryCount::PerhapsOneMore)),
+                ..judged
+            };
+        };
+        charged.asking();
+        let question = Question {
+            request,
+            tenant,
+            domain,
+            object: user.object,
+            name: user.on_premises_name,
+            password,
+            deadline: ask_until,
+        };
+        let judgement = self.0.parts.agents.ask(question).await;
+        if judgement.verdict == Verdict::OtherObject {
+            tracing::warn!(
+                %request,
+                user = %user.id,
+                "the directory accepted the password for another object than the user's: is the record's name out of date?"
+            );
+        }
+        Judged {
+            ending: core::after_verdict(judgement.verdict, user.id, whose.tell_locked),
+            attempts: judgement.attempts,
+            charged: Some((charged, judgement.verdict.directory_count())),
+            wrong: judgement.verdict == Verdict::Wrong,
+            ..judged
+        }
+    }
+
+    async fn whose(&self, tenant: &TenantName, typed: &str) -> Result<Whose, crate::store::StoreError> {
+        let name: Option<Username> = typed.parse().ok();
+        let typed_domain = name.as_ref().map(Username::domain);
+        let resolved = self.0.parts.tenants.resolve(tenant, name.as_ref()).await?;
+        Ok(match (resolved, name) {
+            (Resolved::User(tenant, user), _) => Whose {
+                tenant: Some(tenant.id),
+                tell_locked: tenant.tell_locked,
+                account: Some((Account::User(user.id), user.domain.clone())),
+                user: Some(user),
+                typed_domain,
+            },
+            (Resolved::NoUser(tenant), Some(name)) => {
+                let mut typed = tenant.id.as_bytes().to_vec();
+                typed.extend_from_slice(name.as_str().as_bytes());
+                let digest = self.0.parts.trust.name_digest(&Zeroizing::new(typed));
+                Whose {
+                    tenant: Some(tenant.id),
+                    account: Some((Account::Unknown(digest), name.domain())),
+                    typed_domain,
+                    ..Whose::default()
+                }
+            }
+            (Resolved::NoUser(tenant) | Resolved::NoDomain(tenant), _) => Whose {
+                tenant: Some(tenant.id),
+                typed_domain,
+                ..Whose::default()
+            },
+            (Resolved::NoTenant, _) => Whose {
+                typed_domain,
+                ..Whose::default()
+            },
+        })
+    }
+}
+
+fn attempt_record(attempt: Attempt) -> AttemptRecord {
+    let report = attempt.report;
+    AttemptRecord {
+        agent: attempt.agent,
+        controller: report.controller.unwrap_or_default(),
+        verdict: report.verdict.name().to_lowercase(),
+        reason: report.verdict.reason_name().unwrap_or_default().to_lowercase(),
+        total: attempt.total,
+        wait: report.wait,
+        bind: report.bind,
+        ldap_result: report.ldap_result,
+        sub_code: report.sub_code,
+    }
+}
+
+#[async_trait]
+impl SignsIn for SignIn {
+    async fn run(&self, input: Input) -> Answer {
+        let request = RequestId::generate(self.0.seams.random.as_ref());
+        let (answer, answered) = oneshot::channel();
+        let this = self.clone();
+        // A task of its own: a caller who goes away does not stop it.
+        self.0.seams.tasks.spawn("sign-in", async move {
+            this.sign_in(request, input, answer).await;
+        });
+        let unavailable = Answer {
+            request,
+            outcome: Outcome::Unavailable,
+            retry_after: None,
+        };
+        answered.await.unwrap_or(unavailable)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! The statements of this room.
+
+use std::time::Duration;
+
+use postern_kit::clock::Timestamp;
+use postern_proto::ids::{ClientId, RequestId, TenantId, UserId};
+use postern_proto::names::Username;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection, query};
+
+use super::log::{AttemptRecord, Record};
+use crate::store::{StoreError, row};
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+pub(super) async fn insert(c: &mut SqliteConnection, record: &Record) -> Result<(), StoreError> {
+    query(
+        "INSERT INTO sign_in (request, at_ms, tenant, tenant_name, user_record, username, outcome, code,
+                              channel, source_address, client, total_us)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(record.request.as_bytes().as_slice())
+    .bind(record.at.unix_ms())
+    .bind(record.tenant.as_ref().map(|tenant| tenant.as_bytes().as_slice()))
+    .bind(record.tenant_name.as_str())
+    .bind(record.user.as_ref().map(|user| user.as_bytes().as_slice()))
+    .bind(record.username.as_str())
+    .bind(record.outcome.as_str())
+    .bind(i64::from(record.code))
+    .bind(record.channel.as_str())
+    .bind(record.source.to_string())
+    .bind(record.client.as_ref().map(|client| client.as_bytes().as_slice()))
+    .bind(micros(record.total))
+    .execute(&mut *c)
+    .await?;
+    for (number, attempt) in (0_i64..).zip(&record.attempts) {
+        query(
+            "INSERT INTO sign_in_attempt (request, number, agent, controller, verdict, reason, total_us,
+                                          wait_us, bind_us, ldap_result, sub_code)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        )
+        .bind(record.request.as_bytes().as_slice())
+        .bind(number)
+        .bind(attempt.agent.as_bytes().as_slice())
+        .bind(attempt.controller.as_str())
+        .bind(attempt.verdict.as_str())
+        .bind(attempt.reason.as_str())
+        .bind(micros(attempt.total))
+        .bind(micros(attempt.wait))
+        .bind(micros(attempt.bind))
+        .bind(i64::from(attempt.ldap_result))
+        .bind(i64::from(attempt.sub_code))
+        .execute(&mut *c)
+        .await?;
+    }
+    Ok(())
+}
+
+fn duration(found: &SqliteRow, column: &'static str) -> Result<Duration, StoreError> {
+    let micros = u64::try_from(found.try_get::<i64, _>(column)?).map_err(|_| StoreError::Corrupt(column))?;
+    Ok(Duration::from_micros(micros))
+}
+
+fn number(found: &SqliteRow, column: &'static str) -> Result<u32, StoreError> {
+    u32::try_from(found.try_get::<i64, _>(column)?).map_err(|_| StoreError::Corrupt(column))
+}
+
+fn attempt(found: &SqliteRow) -> Result<AttemptRecord, StoreError> {
+    Ok(AttemptRecord {
+        agent: row::id(found, "agent")?,
+        controller: found.try_get("controller")?,
+        verdict: found.try_get("verdict")?,
+        reason: found.try_get("reason")?,
+        total: duration(found, "total_us")?,
+        wait: duration(found, "wait_us")?,
+        bind: duration(found, "bind_us")?,
+        ldap_result: number(found, "ldap_result")?,
+        sub_code: number(found, "sub_code")?,
+    })
+}
+
+async fn record(c: &mut SqliteConnection, found: &SqliteRow) -> Result<Record, StoreError> {
+    let request: RequestId = row::id(found, "request")?;
+    let attempts = query(
+        "SELECT agent, controller, verdict, reason, total_us, wait_us, bind_us, ldap_result, sub_code
+         FROM sign_in_attempt WHERE request = $1 ORDER BY number",
+    )
+    .bind(request.as_bytes().as_slice())
+    .fetch_all(c)
+    .await?;
+    let id = |column| found.try_get::<Option<&[u8]>, _>(column);
+    let source: String = found.try_get("source_address")?;
+    Ok(Record {
+        request,
+        at: row::time(found, "at_ms")?,
+        tenant: id("tenant")?.map(TenantId::try_from).transpose()?,
+        tenant_name: row::text(found, "tenant_name")?,
+        user: id("user_record")?.map(UserId::try_from).transpose()?,
+        username: found.try_get("username")?,
+        outcome: found.try_get("outcome")?,
+        code: number(found, "code")?,
+        channel: found.try_get("channel")?,
+        source: source.parse().map_err(|_| StoreError::Corrupt("source_address"))?,
+        client: id("client")?.map(ClientId::try_from).transpose()?,
+        total: duration(found, "total_us")?,
+        attempts: attempts.iter().map(attempt).collect::<Result<_, _>>()?,
+    })
+}
+
+pub(super) async fn list(
+    c: &mut SqliteConnection,
+    tenant: Option<TenantId>,
+    username: Option<Username>,
+    limit: u32,
+) -> Result<Vec<Record>, StoreError> {
+    // One statement per question, so that each can use the index that was made for it.
+    let tenant = tenant.map(|tenant| tenant.as_bytes().to_vec());
+    let found = match (tenant, username) {
+        (Some(tenant), Some(username)) => query(
+            "SELECT * FROM sign_in WHERE tenant = $1 AND username = $2 ORDER BY at_ms DESC, request LIMIT $3",
+        )
+        .bind(tenant)
+        .bind(username.as_str().to_owned()),
+        (Some(tenant), None) => {
+            query("SELECT * FROM sign_in WHERE tenant = $1 ORDER BY at_ms DESC, request LIMIT $2").bind(tenant)
+        }
+        (None, Some(username)) => {
+            query("SELECT * FROM sign_in WHERE username = $1 ORDER BY at_ms DESC, request LIMIT $2")
+                .bind(username.as_str().to_owned())
+        }
+        (None, None) => query("SELECT * FROM sign_in ORDER BY at_ms DESC, request LIMIT $1"),
+    };
+    let all = found.bind(i64::from(limit)).fetch_all(&mut *c).await?;
+    let mut records = Vec::with_capacity(all.len());
+    for found in &all {
+        records.push(record(c, found).await?);
+    }
+    Ok(records)
+}
+
+pub(super) async fn purge(c: &mut SqliteConnection, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+    let done = query(
+        "DELETE FROM sign_in WHERE request IN
+         (SELECT request FROM sign_in WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)",
+    )
+    .bind(before.unix_ms())
+    .bind(i64::from(limit))
+    .execute(c)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,120 @@
+//! The command line of `postern`.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use postern_kit::telemetry::{self, chain};
+use postern_kit::{Seams, process};
+use tokio_util::sync::CancellationToken;
+
+use crate::demo;
+
+/// Any failure, for the terminal.
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Open pass-through authentication, and a lab to try it in.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs everything in one process: cloud, agents, and a directory with a user for each state.
+    Demo(DemoArgs),
+    /// postern-cloud, with its own arguments.
+    #[command(disable_help_flag = true)]
+    Cloud(Rest),
+    /// postern-agent, with its own arguments.
+    #[command(disable_help_flag = true)]
+    Agent(Rest),
+    /// postern-directory-mock, with its own arguments.
+    #[command(disable_help_flag = true)]
+    Directory(Rest),
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Plays a story by itself, and ends with 0 only if all went as expected.
+    #[arg(long)]
+    once: bool,
+    /// Port of the sign-in page on this machine.
+    #[arg(long, default_value_t = 8443)]
+    port: u16,
+    /// Log filter, such as `warn,postern_cloud=debug`.
+    #[arg(long, default_value = "warn", env = "POSTERN_LOG")]
+    log: String,
+}
+
+#[derive(Debug, Args)]
+struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+impl Rest {
+    fn of(self, name: &str) -> impl Iterator<Item = OsString> {
+        std::iter::once(OsString::from(name)).chain(self.args)
+    }
+}
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let ran = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(run(command)));
+    match ran {
+        Ok(code) => code,
+        Err(error) => {
+            // Standard error may be closed, and then there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "error: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<ExitCode, Failed> {
+    match command {
+        Command::Demo(args) => return demo(args).await,
+        Command::Cloud(rest) => postern_cloud::cli::run(rest.of("postern cloud")).await?,
+        Command::Agent(rest) => postern_agent::cli::run(rest.of("postern agent")).await?,
+        Command::Directory(rest) => postern_directory_mock::cli::run(rest.of("postern directory")).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn demo(args: DemoArgs) -> Result<ExitCode, Failed> {
+    process::forbid_core_dumps()?;
+    telemetry::start(&args.log, false)?;
+    // A port that somebody else has is no reason to fail a story that nobody visits.
+    let port = if args.once { 0 } else { args.port };
+    let seams = Seams::real();
+    let lab = demo::start(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), seams.clone()).await?;
+    let code = if args.once {
+        let scenes = demo::play(&lab).await?;
+        print(&demo::report(&scenes))?;
+        if scenes.iter().all(demo::Scene::agrees) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    } else {
+        print(&demo::welcome(&lab))?;
+        process::stop_on_signal(CancellationToken::new()).await?;
+        ExitCode::SUCCESS
+    };
+    lab.stop().await?;
+    Ok(code)
+}
+
+fn print(text: &str) -> std::io::Result<()> {
+    std::io::stdout().write_all(text.as_bytes())
+}

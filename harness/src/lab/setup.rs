@@ -1,0 +1,214 @@
+//! Puts a topology together: what an administrator would do by hand, in the same order.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use postern_agent::{
+    Attached, Config as AgentConfig, DirectoryKind, EnrolError, Enrolment, ForestConfig, HostPort, Trust,
+};
+use postern_cloud::config::{Config as CloudConfig, LOG_KEEP_DEFAULT};
+use postern_cloud::tenants::{NewUser, TenantsError};
+use postern_cloud::trust::TokenError;
+use postern_directory_mock::{Server, StartError};
+use postern_kit::Seams;
+use postern_kit::net::LdapProtection;
+use postern_kit::random::array;
+use postern_proto::ids::{Malformed, ObjectId};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use super::page::{PageCertificate, PageCertificateError};
+use super::part::{Part, PartError};
+use super::{EnrolledAgent, Lab, LabAgent, LabTenant, TenantPlan, Topology};
+
+/// Life of the lab's enrolment tokens: they are used at once.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(10 * 60);
+
+/// Users in one call of an import, as administration takes them.
+const IMPORT_BATCH: usize = 1000;
+
+/// Why a lab does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// No folder can be made.
+    #[error("temporary folder cannot be made")]
+    Folder(#[from] io::Error),
+    /// A name is none.
+    #[error("plan is not usable")]
+    Plan(#[from] Malformed),
+    /// There is nothing to start.
+    #[error("tenants: expected at least one")]
+    NoTenant,
+    /// A certificate cannot be made.
+    #[error("certificate of the page cannot be made")]
+    Certificate(#[from] PageCertificateError),
+    /// A directory does not start.
+    #[error("directory does not start")]
+    Directory(#[from] StartError),
+    /// A directory has no listener that the agents' protection needs.
+    #[error("directory has no listener for {0:?}")]
+    NoListener(LdapProtection),
+    /// A part does not run.
+    #[error(transparent)]
+    Part(#[from] PartError),
+    /// Administration refuses.
+    #[error("tenant cannot be set up")]
+    Tenants(#[from] TenantsError),
+    /// No token is made.
+    #[error("enrolment token cannot be made")]
+    Token(#[from] TokenError),
+    /// An agent is not enrolled.
+    #[error("agent cannot enrol")]
+    Enrol(#[from] EnrolError),
+}
+
+pub(super) fn cloud_data(folder: &Path) -> PathBuf {
+    folder.join("cloud")
+}
+
+pub(super) fn admin_socket(folder: &Path) -> PathBuf {
+    folder.join("admin.sock")
+}
+
+pub(super) fn page_root_file(folder: &Path) -> PathBuf {
+    folder.join("page-root.pem")
+}
+
+pub(super) async fn start(topology: Topology, seams: Seams) -> Result<Lab, LabError> {
+    let folder = tempfile::Builder::new().prefix("postern-lab-").tempdir()?;
+    let page = PageCertificate::make(seams.clock.as_ref())?;
+    std::fs::write(page_root_file(folder.path()), &page.root_pem)?;
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let config = CloudConfig {
+        data: cloud_data(folder.path()),
+        master_key: folder.path().join("master.key"),
+        public_listen: topology.public_listen,
+        public_identity: page.identity,
+        agents_listen: SocketAddr::from((loopback, 0)),
+        host_names: vec!["localhost".to_owned(), loopback.to_string()],
+        admin_socket: Some(admin_socket(folder.path())),
+        limits: topology.limits,
+        log_keep: LOG_KEEP_DEFAULT,
+    };
+    let (ready, mut watched) = watch::channel(None);
+    let bus = topology.bus;
+    let cloud = Part::start("cloud", &seams, |seams, stop| {
+        postern_cloud::service::serve_on(config, bus, seams, stop, ready)
+    });
+    let Some(ready) = cloud.ready(&mut watched, Option::is_some).await? else {
+        return Err(PartError::NotReady("cloud").into());
+    };
+    let mut lab = Lab {
+        admin: ready.admin,
+        tenants: Vec::new(),
+        public: ready.public,
+        agents: ready.agents,
+        page_root: page.root,
+        cloud,
+        seams,
+        folder,
+    };
+    for plan in topology.tenants {
+        let agents = plan.agents;
+        let tenant = tenant(&lab, plan).await?;
+        lab.tenants.push(tenant);
+        for _ in 0..agents {
+            let at = lab.tenants.len() - 1;
+            let agent = enrol_agent(&lab, at).await?;
+            run_agent(&mut lab, at, agent, None).await?;
+        }
+    }
+    if lab.tenants.is_empty() { Err(LabError::NoTenant) } else { Ok(lab) }
+}
+
+async fn tenant(lab: &Lab, plan: TenantPlan) -> Result<LabTenant, LabError> {
+    let TenantPlan { name, tell_locked, directory, options, protection, bind_name, agents: _ } = plan;
+    let directory = Server::start(directory, options, &lab.seams).await?;
+    let tenants = lab.admin.tenants();
+    let tenant = tenants.create(name.parse()?, tell_locked).await?;
+    let domain: postern_proto::names::DomainName = directory.directory().read(|domain| domain.dns_name().parse())?;
+    tenants.create_domain(tenant.id, domain.clone()).await?;
+    for batch in users(&directory)?.chunks(IMPORT_BATCH) {
+        tenants.import(tenant.id, batch.to_vec()).await?;
+    }
+    let (client, secret) = tenants.create_client(tenant.id, "lab".to_owned()).await?;
+    let client = (client.id, Zeroizing::new(secret.plaintext_text().to_string()));
+    Ok(LabTenant { tenant, domain, directory, agents: Vec::new(), client, protection, bind_name })
+}
+
+/// Everybody in the directory who has a userPrincipalName.
+fn users(directory: &Server) -> Result<Vec<NewUser>, Malformed> {
+    directory.directory().read(|domain| {
+        domain
+            .accounts()
+            .filter_map(|account| account.upn.as_ref().map(|upn| (account.guid, upn)))
+            .map(|(guid, upn)| {
+                Ok(NewUser {
+                    username: upn.parse()?,
+                    object: ObjectId::from_bytes(guid.into_bytes()),
+                    on_premises_name: upn.parse()?,
+                    domain: domain.dns_name().parse()?,
+                })
+            })
+            .collect()
+    })
+}
+
+fn local(addr: SocketAddr) -> HostPort {
+    HostPort { host: "localhost".to_owned(), port: addr.port() }
+}
+
+pub(super) async fn enrol_agent(lab: &Lab, at: usize) -> Result<EnrolledAgent, LabError> {
+    let Some(tenant) = lab.tenants.get(at) else { return Err(LabError::NoTenant) };
+    let name = format!("agent-{}-{}", tenant.tenant.name, uuid::Uuid::from_bytes(array(lab.seams.random.as_ref())));
+    let domains = vec![tenant.domain.clone()];
+    let (_, token) = lab.admin.trust().create_token(tenant.tenant.id, domains, TOKEN_LIFETIME).await?;
+    let state = lab.folder.path().join(&name);
+    let enrolment = Enrolment {
+        cloud: local(lab.agents),
+        token,
+        state: state.clone(),
+        host_name: name,
+        replace_identity: false,
+    };
+    let identity = postern_agent::enrol(enrolment, &lab.seams).await?;
+    Ok(EnrolledAgent { id: identity.agent, state })
+}
+
+pub(super) async fn run_agent(
+    lab: &mut Lab,
+    at: usize,
+    agent: EnrolledAgent,
+    through: Option<SocketAddr>,
+) -> Result<(), LabError> {
+    let Some(tenant) = lab.tenants.get_mut(at) else { return Err(LabError::NoTenant) };
+    let EnrolledAgent { id, state } = agent;
+    let config = AgentConfig::new(state.clone(), local(through.unwrap_or(lab.agents)), vec![forest(tenant)?]);
+    let (ready, attached) = watch::channel(Attached::No);
+    let part = Part::start("agent", &lab.seams, |seams, stop| postern_agent::serve(config, seams, stop, ready));
+    let mut agent = LabAgent { id, state, attached, part };
+    agent.wait(true).await?;
+    tenant.agents.push(agent);
+    Ok(())
+}
+
+fn forest(tenant: &LabTenant) -> Result<ForestConfig, LabError> {
+    let addr = match tenant.protection {
+        LdapProtection::Ldaps => tenant.directory.ldaps_addr(),
+        LdapProtection::StartTls => tenant.directory.ldap_addr(),
+    };
+    let (Some(addr), Some(root)) = (addr, tenant.directory.ca_der()) else {
+        return Err(LabError::NoListener(tenant.protection));
+    };
+    Ok(ForestConfig {
+        name: tenant.domain.to_string(),
+        domains: vec![tenant.domain.clone()],
+        controllers: vec![HostPort { host: "localhost".to_owned(), port: addr.port() }],
+        protection: tenant.protection,
+        bind_name: tenant.bind_name.clone(),
+        kind: DirectoryKind::ActiveDirectory,
+        trust: Trust::Certificates(vec![root.clone()]),
+    })
+}
