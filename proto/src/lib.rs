@@ -9,6 +9,8 @@
 
 pub mod certificate;
 pub mod enrolment;
+#[cfg(test)]
+mod golden;
 pub mod ids;
 pub mod names;
 pub mod password;

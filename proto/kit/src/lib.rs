@@ -1,4 +1,4 @@
-//! What cloud, agent, directory and harness need alike and what has nothing to do with signing in:
+//! What several parts of a networked system need alike, whatever that system is for:
 //! the seams to the outside world (clock, randomness, network, disk, tasks), TLS configurations,
 //! secrets, configuration files and logs. No product word appears in this crate.
 

@@ -51,7 +51,7 @@ impl Default for Limits {
             handshake_wait_max: Duration::from_secs(10),
             // Middleboxes cut idle streams after a minute or more.
             ping_every: Duration::from_secs(30),
-            // A sign-in's deadline is 15 s.
+            // Longer than any request of a server that says nothing else.
             drain_wait_max: Duration::from_secs(20),
         }
     }

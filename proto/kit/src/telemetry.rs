@@ -4,7 +4,7 @@ use std::error::Error;
 
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging for a process. `filter` is a `tracing` filter such as `info,postern_cloud=debug`.
+/// Starts logging for a process. `filter` is a `tracing` filter such as `info,some_crate=debug`.
 /// Does nothing if logging was started before.
 ///
 /// # Errors

@@ -111,7 +111,7 @@ impl fmt::Debug for AnnouncedKey {
     }
 }
 
-fn signed(stream: &Stream, id: SealingKeyId, public_key: &[u8]) -> Vec<u8> {
+pub(super) fn signed(stream: &Stream, id: SealingKeyId, public_key: &[u8]) -> Vec<u8> {
     canonical::encode(&[
         VERSION.as_bytes(),
         b"sealing key",

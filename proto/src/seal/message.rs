@@ -82,7 +82,7 @@ pub(super) struct Binding {
 }
 
 impl Binding {
-    fn additional_data(&self, purpose: &str) -> Vec<u8> {
+    pub(super) fn additional_data(&self, purpose: &str) -> Vec<u8> {
         canonical::encode(&[
             VERSION.as_bytes(),
             purpose.as_bytes(),

@@ -27,12 +27,12 @@ type Sender = AeadCtxS<ExportOnlyAead, HkdfSha256, XWing>;
 type Receiver = AeadCtxR<ExportOnlyAead, HkdfSha256, XWing>;
 
 /// What both ends of a session agree on; everything in it goes into the key schedule.
-struct Terms<'a> {
-    stream: &'a Stream,
-    key: SealingKeyId,
-    replica: ReplicaId,
-    session: SessionId,
-    lifetime_ms: u64,
+pub(super) struct Terms<'a> {
+    pub(super) stream: &'a Stream,
+    pub(super) key: SealingKeyId,
+    pub(super) replica: ReplicaId,
+    pub(super) session: SessionId,
+    pub(super) lifetime_ms: u64,
 }
 
 impl Terms<'_> {
@@ -52,11 +52,11 @@ impl Terms<'_> {
     }
 
     /// HPKE's `info`. The encapsulation is in the key schedule by itself.
-    fn info(&self) -> Vec<u8> {
+    pub(super) fn info(&self) -> Vec<u8> {
         self.encode("session", &[])
     }
 
-    fn signed(&self, encapsulation: &[u8]) -> Vec<u8> {
+    pub(super) fn signed(&self, encapsulation: &[u8]) -> Vec<u8> {
         self.encode("session announcement", encapsulation)
     }
 }
@@ -68,7 +68,7 @@ pub(super) struct MessageKeys {
 }
 
 impl MessageKeys {
-    fn derive(
+    pub(super) fn derive(
         session: SessionId,
         sequence: u32,
         export: impl Fn(&[u8], &mut [u8]) -> Result<(), hpke::HpkeError>,

@@ -1,5 +1,8 @@
 //! What the sealing promises, one test each.
 
+mod golden;
+mod vectors;
+
 use std::sync::Arc;
 
 use postern_kit::clock::{ManualClock, Timestamp};
