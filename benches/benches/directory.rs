@@ -1,5 +1,7 @@
 //! What the simulated directory costs: the judgement alone, and a bind over LDAPS.
 
+#![expect(clippy::unwrap_used, reason = "bench code")]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -17,7 +19,11 @@ fn directory() -> (Directory, String, String) {
     let population = Population::seeded(1, USERS);
     let person = &population.people()[USERS / 2];
     let (upn, password) = (person.upn(DOMAIN), person.password.plaintext().to_owned());
-    (Directory::builder(DOMAIN, "CORP").population(&population).build(), upn, password)
+    (
+        Directory::builder(DOMAIN, "CORP").population(&population).build(),
+        upn,
+        password,
+    )
 }
 
 fn judgement(criterion: &mut Criterion) {
@@ -31,19 +37,40 @@ fn judgement(criterion: &mut Criterion) {
 fn bind(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (directory, upn, password) = directory();
+    let seams = Seams::real();
     let (server, mut ldap) = runtime.block_on(async {
-        let server = Server::start(directory, ServerOptions::default(), &Seams::real()).await.unwrap();
+        let server = Server::start(directory, ServerOptions::default(), &seams)
+            .await
+            .unwrap();
         let root = server.ca_der().unwrap().clone();
         let clock = Arc::new(SystemClock);
-        let tls = client(ServerTrust::Roots(vec![root]), None, Versions::Tls12And13, &[], clock).unwrap();
+        let tls = client(
+            ServerTrust::Roots(vec![root]),
+            None,
+            Versions::Tls12And13,
+            &[],
+            clock,
+        )
+        .unwrap();
         let url = format!("ldaps://localhost:{}", server.ldaps_addr().unwrap().port());
         let settings = LdapConnSettings::new().set_config(tls);
         let (connection, ldap) = LdapConnAsync::with_settings(settings, &url).await.unwrap();
-        ldap3::drive!(connection);
+        seams.tasks.spawn("ldap connection", async move {
+            // Ends with the bench.
+            let _ = connection.drive().await;
+        });
         (server, ldap)
     });
     criterion.bench_function("directory/bind over LDAPS", |bench| {
-        bench.iter(|| runtime.block_on(async { ldap.simple_bind(&upn, &password).await.unwrap().success().unwrap() }));
+        bench.iter(|| {
+            runtime.block_on(async {
+                ldap.simple_bind(&upn, &password)
+                    .await
+                    .unwrap()
+                    .success()
+                    .unwrap()
+            })
+        });
     });
     runtime.block_on(server.stop());
 }

@@ -1,9 +1,13 @@
 //! What sealing costs: once per session, and for each request and its verdict.
 
+#![expect(clippy::unwrap_used, reason = "bench code")]
+
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use postern_agent::DirectoryKind;
+use postern_agent::directory::{Answer, judge};
 use postern_benches::Ends;
 use postern_proto::verdict::{Verdict, VerdictReport};
 
@@ -11,9 +15,13 @@ const NOW: Duration = Duration::from_secs(1);
 
 fn session(criterion: &mut Criterion) {
     let ends = Ends::new().unwrap();
-    criterion.bench_function("session/establish", |bench| bench.iter(|| black_box(ends.establish().unwrap())));
+    criterion.bench_function("session/establish", |bench| {
+        bench.iter(|| black_box(ends.establish().unwrap()))
+    });
     let (_, announcement) = ends.establish().unwrap();
-    criterion.bench_function("session/accept", |bench| bench.iter(|| black_box(ends.accept(&announcement).unwrap())));
+    criterion.bench_function("session/accept", |bench| {
+        bench.iter(|| black_box(ends.accept(&announcement).unwrap()))
+    });
 }
 
 fn messages(criterion: &mut Criterion) {
@@ -30,7 +38,10 @@ fn messages(criterion: &mut Criterion) {
         bench.iter_batched(
             || {
                 let (mut sealing, announcement) = ends.establish().unwrap();
-                (ends.accept(&announcement).unwrap(), ends.seal(&mut sealing).unwrap().0)
+                (
+                    ends.accept(&announcement).unwrap(),
+                    ends.seal(&mut sealing).unwrap().0,
+                )
             },
             |(mut opening, sealed)| black_box(opening.open(&sealed, NOW).unwrap()),
             BatchSize::SmallInput,
@@ -53,5 +64,21 @@ fn messages(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, session, messages);
+/// From the directory's answer to a verdict on the wire: what an agent adds to each bind.
+fn verdict(criterion: &mut Criterion) {
+    let message = "80090308: LdapErr: DSID-0C0903A9, comment: AcceptSecurityContext error, data 52e, v1db1";
+    let answer = Answer {
+        code: 49,
+        message,
+        policy: None,
+    };
+    criterion.bench_function("verdict/judge and encode", |bench| {
+        bench.iter(|| {
+            let judged = judge(DirectoryKind::ActiveDirectory, black_box(&answer));
+            black_box(VerdictReport::bare(judged.verdict).encode())
+        });
+    });
+}
+
+criterion_group!(benches, session, messages, verdict);
 criterion_main!(benches);

@@ -1,6 +1,8 @@
 //! One sign-in from end to end, by RPC: TLS, dispatch, sealing, agent, LDAPS, directory, the
 //! durable log record, and all the way back. One caller, so it is the latency, not the capacity.
 
+#![expect(clippy::unwrap_used, reason = "bench code")]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use postern_directory_mock::{Directory, Population};
 use postern_harness::lab::{Lab, TenantPlan, Topology};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern_kit::clock::SystemClock;
+use postern_kit::clock::{Clock as _, SystemClock};
 use postern_kit::keys::SigningKey;
 use postern_kit::random::{self, SeededRandom};
 use postern_kit::tls::Certificate;
@@ -45,7 +45,9 @@ impl Ends {
         let issuer = rcgen::Issuer::new(params, root_key);
         let (id, key) = (ReplicaId::generate(&random), SigningKey::generate(&random));
         let mut params = rcgen::CertificateParams::new([REPLICA_SERVER_NAME.to_owned()])?;
-        params.subject_alt_names.push(rcgen::SanType::URI(Role::CloudReplica(id).to_string().try_into()?));
+        params.subject_alt_names.push(rcgen::SanType::URI(
+            Role::CloudReplica(id).to_string().try_into()?,
+        ));
         let chain = vec![params.signed_by(&key.rcgen()?, &issuer)?.der().clone()];
         Ok(Self {
             root,
@@ -70,7 +72,12 @@ impl Ends {
     pub fn establish(&self) -> Result<(SealingSession, channel::Session), Failed> {
         let announcement = self.sealing_key.announce(&self.stream, &self.agent_key);
         let key = AnnouncedKey::verify(&self.stream, &announcement, &self.agent_key.public_key())?;
-        Ok(SealingSession::establish(&self.stream, &key, &self.replica, &self.random)?)
+        Ok(SealingSession::establish(
+            &self.stream,
+            &key,
+            &self.replica,
+            &self.random,
+        )?)
     }
 
     /// The agent's half: verify the chain and the signature, agree.
@@ -79,7 +86,13 @@ impl Ends {
     /// If the announcement is not taken.
     pub fn accept(&self, announcement: &channel::Session) -> Result<OpeningSession, Failed> {
         let key = self.sealing_key.clone();
-        Ok(OpeningSession::accept(&self.stream, key, announcement, &self.root, &SystemClock)?)
+        Ok(OpeningSession::accept(
+            &self.stream,
+            key,
+            announcement,
+            &self.root,
+            SystemClock.now(),
+        )?)
     }
 
     /// Seals one request.
@@ -95,8 +108,11 @@ impl Ends {
             domain: "corp.example".parse()?,
             deadline: Duration::from_secs(15),
         };
-        let credentials =
-            Credentials { object: ObjectId::from_bytes([7; 16]), name: &self.name, password: &self.password };
+        let credentials = Credentials {
+            object: ObjectId::from_bytes([7; 16]),
+            name: &self.name,
+            password: &self.password,
+        };
         Ok(session.seal(&header, &credentials)?)
     }
 }

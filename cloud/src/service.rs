@@ -159,7 +159,11 @@ pub async fn serve_on(
         .await?;
     let admin = rooms.admin.clone();
     tracing::info!(%public, %agents, version = env!("CARGO_PKG_VERSION"), "cloud runs");
-    ready.send_replace(Some(Ready { public, agents, admin }));
+    ready.send_replace(Some(Ready {
+        public,
+        agents,
+        admin,
+    }));
 
     let (back_tasks, stopping) = (back.tasks.clone(), stop.clone());
     front.tasks.spawn("watch over the back", async move {
@@ -203,7 +207,8 @@ impl Rooms {
     ) -> Result<Self, ServeError> {
         let tenants = Tenants::new(store.clone(), back);
         let trust = Trust::open(&config.trust(), store.clone(), back)?;
-        let dispatch = Dispatch::start(trust.clone(), bus, config.limits.attempt, back, back_stop.clone()).await;
+        let dispatch =
+            Dispatch::start(trust.clone(), bus, config.limits.attempt, back, back_stop.clone()).await;
         // Last of all that can fail: a start that fails later would count as an unclean stop.
         let budgets = Budgets::open(config.limits.rules(), store.clone(), back).await?;
         let parts = Parts {
@@ -215,7 +220,8 @@ impl Rooms {
         };
         let sign_in = SignIn::new(parts, config.limits, front);
         let (purging, keep, stop) = (sign_in.clone(), config.log_keep, back_stop.clone());
-        back.tasks.spawn("purge", async move { purging.purge(keep, stop).await });
+        back.tasks
+            .spawn("purge", async move { purging.purge(keep, stop).await });
         let log = SignInLog::new(store.clone());
         let admin = Administration::new(tenants.clone(), trust.clone(), dispatch.clone(), log);
         Ok(Self {
@@ -253,7 +259,11 @@ async fn listen(
     addr: SocketAddr,
     seams: &Seams,
 ) -> Result<(Box<dyn Listener>, SocketAddr), ServeError> {
-    let failed = |source| ServeError::Listen { listener, addr, source };
+    let failed = |source| ServeError::Listen {
+        listener,
+        addr,
+        source,
+    };
     let opened = seams.net.listen(addr).await.map_err(failed)?;
     let local = opened.local_addr().map_err(failed)?;
     Ok((opened, local))
@@ -305,7 +315,14 @@ impl Sockets {
             drain_wait_max: config.limits.deadline + ANSWER_WAIT_MAX,
             ..ListenerLimits::default()
         };
-        let public = https(self.public, public_tls, pages, limits, front.clone(), front_stop.clone());
+        let public = https(
+            self.public,
+            public_tls,
+            pages,
+            limits,
+            front.clone(),
+            front_stop.clone(),
+        );
         front.tasks.spawn("public listener", public);
         if let Some((socket, path)) = self.admin {
             let router = admin_router(rooms, &guard);
@@ -318,7 +335,14 @@ impl Sockets {
             ..ListenerLimits::default()
         };
         let router = agents_router(rooms, &guard);
-        let agents = https(self.agents, agents_tls, router, limits, back.clone(), back_stop.clone());
+        let agents = https(
+            self.agents,
+            agents_tls,
+            router,
+            limits,
+            back.clone(),
+            back_stop.clone(),
+        );
         back.tasks.spawn("agents' listener", agents);
         Ok(())
     }

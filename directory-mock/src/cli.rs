@@ -74,7 +74,8 @@ pub async fn main() -> ExitCode {
 /// Dropping it stops the directory.
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Box<dyn Error + Send + Sync>> {
     let Command::Serve(args) = Cli::parse_from(args).command;
-    postern_kit::telemetry::start(&args.log, false)?;
+    // The codec's own traces hold the bytes of every bind, passwords included.
+    postern_kit::telemetry::start(&format!("{},ldap3_proto=warn", args.log), false)?;
     let seams = Seams::real();
     let bytes = seams.disk.read(&args.config)?;
     let config: Config = config::read(&String::from_utf8(bytes)?)?;

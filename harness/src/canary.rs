@@ -9,7 +9,11 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 /// What browsers leave as it is in a form.
-const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
+const FORM: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'*')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_');
 
 /// Where a canary was found, and in which spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +49,31 @@ impl Canary {
             ("UTF-16BE", utf16(u16::to_be_bytes)),
             ("hex", hex::encode(bytes).into_bytes()),
             ("upper-case hex", hex::encode_upper(bytes).into_bytes()),
-            ("percent", percent_encode(bytes, NON_ALPHANUMERIC).to_string().into_bytes()),
-            ("form", percent_encode(bytes, FORM).to_string().replace("%20", "+").into_bytes()),
+            (
+                "percent",
+                percent_encode(bytes, NON_ALPHANUMERIC).to_string().into_bytes(),
+            ),
+            (
+                "form",
+                percent_encode(bytes, FORM)
+                    .to_string()
+                    .replace("%20", "+")
+                    .into_bytes(),
+            ),
             ("JSON", json.trim_matches('"').as_bytes().to_vec()),
-            ("JSON in ASCII", ascii_json.to_uppercase().replace("\\U", "\\u").into_bytes()),
+            (
+                "JSON in ASCII",
+                ascii_json.to_uppercase().replace("\\U", "\\u").into_bytes(),
+            ),
             ("JSON in ASCII", ascii_json.into_bytes()),
-            ("Debug", format!("{password:?}").trim_matches('"').as_bytes().to_vec()),
-            ("bytes in decimal", format!("{bytes:?}").trim_matches(['[', ']']).as_bytes().to_vec()),
+            (
+                "Debug",
+                format!("{password:?}").trim_matches('"').as_bytes().to_vec(),
+            ),
+            (
+                "bytes in decimal",
+                format!("{bytes:?}").trim_matches(['[', ']']).as_bytes().to_vec(),
+            ),
         ];
         for shift in 0..3 {
             spellings.push(("base64", inner_base64(&STANDARD, bytes, shift)));
@@ -66,7 +88,10 @@ impl Canary {
             .spellings
             .iter()
             .filter(|(_, spelling)| contains(bytes, spelling))
-            .map(|(spelling, _)| Leak { place: place.to_owned(), spelling })
+            .map(|(spelling, _)| Leak {
+                place: place.to_owned(),
+                spelling,
+            })
             .collect();
         leaks.dedup();
         leaks
@@ -138,21 +163,41 @@ mod tests {
             ("json", form.into_bytes()),
             ("debug", format!("{PASSWORD:?}").into_bytes()),
             ("list", format!("{:?}", PASSWORD.as_bytes()).into_bytes()),
-            ("form", b"password=Kanarienv%C3%B6gel-%22singen%22+%26laut%5C+%2B7%25&x=1".to_vec()),
-            ("percent", b"Kanarienv%C3%B6gel%2D%22singen%22%20%26laut%5C%20%2B7%25".to_vec()),
+            (
+                "form",
+                b"password=Kanarienv%C3%B6gel-%22singen%22+%26laut%5C+%2B7%25&x=1".to_vec(),
+            ),
+            (
+                "percent",
+                b"Kanarienv%C3%B6gel%2D%22singen%22%20%26laut%5C%20%2B7%25".to_vec(),
+            ),
         ] {
             assert!(!canary.find(what, &bytes).is_empty(), "{what}");
         }
         for shift in 0..7 {
             let around = [vec![b'a'; shift], PASSWORD.as_bytes().to_vec(), b"tail".to_vec()].concat();
-            assert!(!canary.find("base64", STANDARD.encode(&around).as_bytes()).is_empty(), "{shift}");
-            assert!(!canary.find("base64", URL_SAFE.encode(&around).as_bytes()).is_empty(), "{shift}");
+            assert!(
+                !canary
+                    .find("base64", STANDARD.encode(&around).as_bytes())
+                    .is_empty(),
+                "{shift}"
+            );
+            assert!(
+                !canary
+                    .find("base64", URL_SAFE.encode(&around).as_bytes())
+                    .is_empty(),
+                "{shift}"
+            );
         }
     }
 
     #[test]
     fn what_is_not_there_is_not_found() {
-        assert!(Canary::new(PASSWORD).find("text", &b"Kanarienvogel ".repeat(1000)).is_empty());
+        assert!(
+            Canary::new(PASSWORD)
+                .find("text", &b"Kanarienvogel ".repeat(1000))
+                .is_empty()
+        );
     }
 
     #[test]

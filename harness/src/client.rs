@@ -85,14 +85,23 @@ impl Browser {
     /// [`ClientError::Tls`] if the roots are unusable.
     pub fn new(address: SocketAddr, roots: Vec<Certificate>) -> Result<Self, ClientError> {
         let trust = ServerTrust::Roots(roots);
-        let tls = tls::client(trust, None, Versions::Tls12And13, &["h2", "http/1.1"], Arc::new(SystemClock))?;
+        let tls = tls::client(
+            trust,
+            None,
+            Versions::Tls12And13,
+            &["h2", "http/1.1"],
+            Arc::new(SystemClock),
+        )?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(Arc::unwrap_or_clone(tls))
             .resolve("localhost", address)
             .redirect(reqwest::redirect::Policy::none())
             .timeout(ANSWER_WAIT_MAX)
             .build()?;
-        Ok(Self { http, origin: format!("https://localhost:{}", address.port()) })
+        Ok(Self {
+            http,
+            origin: format!("https://localhost:{}", address.port()),
+        })
     }
 
     /// The address of a tenant's sign-in page.
@@ -135,12 +144,16 @@ impl Browser {
         if !second.html.contains("name=\"password\"") {
             return Err(ClientError::UnexpectedPage("no field for the password"));
         }
-        self.post(tenant, &[("username", username), ("password", password)]).await
+        self.post(tenant, &[("username", username), ("password", password)])
+            .await
     }
 }
 
 async fn read(response: reqwest::Response) -> Result<Page, ClientError> {
-    Ok(Page { status: response.status(), html: response.text().await? })
+    Ok(Page {
+        status: response.status(),
+        html: response.text().await?,
+    })
 }
 
 /// A registered programme.
@@ -155,13 +168,28 @@ impl Programme {
     ///
     /// # Errors
     /// [`ClientError`] if the roots are unusable. Connects with the first call.
-    pub fn new(address: SocketAddr, roots: Vec<Certificate>, id: &str, secret: &str) -> Result<Self, ClientError> {
-        let tls = tls::client(ServerTrust::Roots(roots), None, Versions::Tls13, &["h2"], Arc::new(SystemClock))?;
+    pub fn new(
+        address: SocketAddr,
+        roots: Vec<Certificate>,
+        id: &str,
+        secret: &str,
+    ) -> Result<Self, ClientError> {
+        let tls = tls::client(
+            ServerTrust::Roots(roots),
+            None,
+            Versions::Tls13,
+            &["h2"],
+            Arc::new(SystemClock),
+        )?;
         let connector = Connector::new(Arc::new(Sockets), tls, "localhost", address.port())?;
-        let channel =
-            Endpoint::from_static("http://localhost").timeout(ANSWER_WAIT_MAX).connect_with_connector_lazy(connector);
+        let channel = Endpoint::from_static("http://localhost")
+            .timeout(ANSWER_WAIT_MAX)
+            .connect_with_connector_lazy(connector);
         let authorization = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
-        Ok(Self { client: SignInClient::new(channel), authorization })
+        Ok(Self {
+            client: SignInClient::new(channel),
+            authorization,
+        })
     }
 
     /// Calls `SignIn`.
@@ -169,8 +197,10 @@ impl Programme {
     /// # Errors
     /// [`ClientError::Refused`] with the status.
     pub async fn sign_in(&self, username: &str, password: &str) -> Result<SignInResponse, ClientError> {
-        let mut request =
-            tonic::Request::new(SignInRequest { username: username.to_owned(), password: password.to_owned() });
+        let mut request = tonic::Request::new(SignInRequest {
+            username: username.to_owned(),
+            password: password.to_owned(),
+        });
         if let Ok(value) = self.authorization.parse() {
             request.metadata_mut().insert("authorization", value);
         }

@@ -3,6 +3,8 @@
 //!
 //! One test and a process of its own, because subscriber and panic hook are process-wide.
 
+#![expect(clippy::unwrap_used, reason = "test code")]
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
@@ -26,6 +28,10 @@ const DOMAIN: &str = "corp.example.com";
 const RIGHT: &str = "Kanarienvogel \"rechts\" +ä7%&\\密";
 const WRONG: &str = "Kanarienvogel 'links' +ö8%&\\码";
 
+/// The most verbose level of everything but the simulated directory's codec, which prints the bytes
+/// that it decodes: it stands for somebody else's server.
+const EVERYTHING_OF_OURS: &str = "trace,ldap3_proto=warn";
+
 /// Everything that is logged, and every panic.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -38,14 +44,16 @@ impl Log {
     fn start(&self) {
         let writer = self.clone();
         tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
+            .with_env_filter(EVERYTHING_OF_OURS)
             .with_span_events(FmtSpan::FULL)
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .init();
         let panics = self.clone();
+        let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             let _ = writeln!(panics.clone(), "{info}");
+            print(info);
         }));
     }
 }
@@ -74,18 +82,34 @@ impl Watched {
         let log = Log::default();
         log.start();
         let bus = RecordingBus::default();
-        let directory = Directory::builder(DOMAIN, "CORP").user(User::new("ada", RIGHT)).build();
-        let plan = TenantPlan { agents: 0, ..TenantPlan::new(TENANT, directory) };
-        let topology = Topology { bus: Arc::new(bus.clone()), ..Topology::of(plan) };
+        let directory = Directory::builder(DOMAIN, "CORP")
+            .user(User::new("ada", RIGHT))
+            .build();
+        let plan = TenantPlan {
+            agents: 0,
+            ..TenantPlan::new(TENANT, directory)
+        };
+        let topology = Topology {
+            bus: Arc::new(bus.clone()),
+            ..Topology::of(plan)
+        };
         let mut lab = Lab::start(topology, Seams::real()).await.unwrap();
         let agent = lab.enrol_agent(0).await.unwrap();
         let seams = lab.seams().clone();
         let identity = Identity::load(seams.disk.as_ref(), &agent.state).unwrap();
         let trust = ServerTrust::Roots(vec![identity.root.clone()]);
-        let client =
-            tls::client(trust, Some(identity.tls()), Versions::Tls13, &["h2"], seams.clock.clone()).unwrap();
+        let client = tls::client(
+            trust,
+            Some(identity.tls()),
+            Versions::Tls13,
+            &["h2"],
+            seams.clock.clone(),
+        )
+        .unwrap();
         let upstream = Connector::new(seams.net.clone(), client, "localhost", lab.agents().port()).unwrap();
-        let tap = Tap::start(lab.admin.trust().agents_tls().unwrap(), upstream, &seams).await.unwrap();
+        let tap = Tap::start(lab.admin.trust().agents_tls().unwrap(), upstream, &seams)
+            .await
+            .unwrap();
         lab.run_agent(0, agent, Some(tap.addr())).await.unwrap();
         Self { lab, log, bus, tap }
     }
@@ -112,7 +136,9 @@ impl Watched {
         assert!(found(&self.bus.seen(), "agent/"));
         assert!(found(&self.tap.seen(), DOMAIN), "the stream is read in the clear");
         let database = postern_harness::canary::files_under(&self.lab.cloud_data()).unwrap();
-        let stored = database.iter().any(|file| found(&std::fs::read(file).unwrap(), "ada@corp.example.com"));
+        let stored = database
+            .iter()
+            .any(|file| found(&std::fs::read(file).unwrap(), "ada@corp.example.com"));
         assert!(stored, "the sign-in log is on disk");
     }
 }
@@ -121,16 +147,30 @@ async fn sign_ins(lab: &Lab) {
     let (browser, programme) = (lab.browser().unwrap(), lab.programme(lab.tenant()).unwrap());
     let username = format!("ada@{DOMAIN}");
     let call = async |password| programme.sign_in(&username, password).await.unwrap().outcome();
-    assert_eq!(browser.sign_in(TENANT, &username, RIGHT).await.unwrap().code(), Some(0));
-    assert_eq!(browser.sign_in(TENANT, &username, WRONG).await.unwrap().code(), Some(50126));
+    assert_eq!(
+        browser.sign_in(TENANT, &username, RIGHT).await.unwrap().code(),
+        Some(0)
+    );
+    assert_eq!(
+        browser.sign_in(TENANT, &username, WRONG).await.unwrap().code(),
+        Some(50126)
+    );
     assert_eq!(call(RIGHT).await, Outcome::SignedIn);
     assert_eq!(call(WRONG).await, Outcome::Refused);
     let strangers = [format!("nobody@{DOMAIN}"), "ada@elsewhere.example".to_owned()];
     join_all(strangers.iter().map(|name| programme.sign_in(name, WRONG))).await;
     // Into the wrong field, as people do.
     assert!(browser.post(TENANT, &[("username", WRONG)]).await.is_ok());
-    join_all([format!("{WRONG}@{DOMAIN}"), WRONG.to_owned()].iter().map(|name| programme.sign_in(name, RIGHT))).await;
-    lab.tenant().directory.faults().set_bind_for_next(1, BindFault::ResetJudged);
+    join_all(
+        [format!("{WRONG}@{DOMAIN}"), WRONG.to_owned()]
+            .iter()
+            .map(|name| programme.sign_in(name, RIGHT)),
+    )
+    .await;
+    lab.tenant()
+        .directory
+        .faults()
+        .set_bind_for_next(1, BindFault::ResetJudged);
     assert_eq!(call(RIGHT).await, Outcome::Unavailable);
     assert_eq!(call(RIGHT).await, Outcome::SignedIn);
 }
@@ -144,7 +184,10 @@ async fn no_password_leaves_memory_and_a_planted_leak_is_found() {
 
     let planted = async |place: &str| {
         let leaks = watched.leaks();
-        assert!(leaks.iter().any(|leak| leak.place.contains(place)), "planted in {place}: {leaks:?}");
+        assert!(
+            leaks.iter().any(|leak| leak.place.contains(place)),
+            "planted in {place}: {leaks:?}"
+        );
     };
     tracing::trace!(password = RIGHT, "planted");
     planted("log").await;
@@ -155,7 +198,10 @@ async fn no_password_leaves_memory_and_a_planted_leak_is_found() {
     let _ = std::panic::catch_unwind(|| panic!("planted {RIGHT}"));
     planted("log").await;
     watched.log.0.lock().unwrap().clear();
-    let _ = watched.bus.publish("agent/planted", Bytes::from_static(RIGHT.as_bytes())).await;
+    let _ = watched
+        .bus
+        .publish("agent/planted", Bytes::from_static(RIGHT.as_bytes()))
+        .await;
     planted("bus").await;
     plant_in_stream(&watched).await;
     planted("stream").await;
@@ -169,7 +215,8 @@ async fn plant_in_stream(watched: &Watched) {
     let trust = ServerTrust::Roots(vec![watched.lab.admin.trust().root().clone()]);
     let seams = watched.lab.seams();
     let client = tls::client(trust, None, Versions::Tls13, &["h2"], seams.clock.clone()).unwrap();
-    let connector = Connector::new(seams.net.clone(), client, "localhost", watched.tap.addr().port()).unwrap();
+    let connector =
+        Connector::new(seams.net.clone(), client, "localhost", watched.tap.addr().port()).unwrap();
     let mut stream = connector.connect().await.unwrap();
     stream.write_all(RIGHT.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
@@ -180,5 +227,8 @@ async fn plant_in_stream(watched: &Watched) {
 /// A row in the database, which is in its write-ahead log first.
 async fn plant_in_database(lab: &Lab) {
     let tenants = lab.admin.tenants();
-    tenants.create_client(lab.tenant().tenant.id, RIGHT.to_owned()).await.unwrap();
+    tenants
+        .create_client(lab.tenant().tenant.id, RIGHT.to_owned())
+        .await
+        .unwrap();
 }

@@ -138,10 +138,10 @@ pub enum NotAReplica {
 pub fn verify_replica(
     chain: &[postern_kit::tls::Certificate],
     root: &postern_kit::tls::Certificate,
-    clock: &dyn postern_kit::clock::Clock,
+    now: postern_kit::clock::Timestamp,
 ) -> Result<(ReplicaId, [u8; 32]), NotAReplica> {
     let name = tls::server_name(REPLICA_SERVER_NAME).map_err(|error| NotAReplica::Chain(error.into()))?;
-    tls::verify_server_chain(chain, root, &name, clock).map_err(|error| NotAReplica::Chain(error.into()))?;
+    tls::verify_server_chain(chain, root, &name, now).map_err(|error| NotAReplica::Chain(error.into()))?;
     let leaf = chain.first().ok_or(NotAReplica::Role)?;
     let key = postern_kit::keys::certificate_key(leaf).ok_or(NotAReplica::Role)?;
     match role(leaf) {

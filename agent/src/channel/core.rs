@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postern_kit::clock::{Clock, Timestamp};
+use postern_kit::clock::Timestamp;
 use postern_kit::keys::SigningKey;
 use postern_kit::random::Random;
 use postern_kit::tls::Certificate;
@@ -134,22 +134,22 @@ impl Core {
         self.draining = true;
     }
 
-    /// Takes a message that was received at `now`.
+    /// Takes a message that was received at `now`, which is `wall` on the wall clock.
     pub(super) fn on(
         &mut self,
         message: CloudMessage,
         keys: &mut SealingKeys,
         now: Instant,
-        clock: &dyn Clock,
+        wall: Timestamp,
     ) -> Option<Effect> {
         self.sessions
             .retain(|_, (session, since)| !session.is_over(now.saturating_duration_since(*since)));
         match message.message? {
             cloud_message::Message::Welcome(welcome) => {
-                greeted(&welcome, clock.now());
+                greeted(&welcome, wall);
                 None
             }
-            cloud_message::Message::Session(announcement) => self.accept(&announcement, keys, now, clock),
+            cloud_message::Message::Session(announcement) => self.accept(&announcement, keys, now, wall),
             cloud_message::Message::Request(sealed) => self.open(&sealed, now),
             cloud_message::Message::Ping(Ping { number }) => {
                 Some(Effect::Send(agent_message::Message::Pong(Pong { number })))
@@ -166,14 +166,14 @@ impl Core {
         announcement: &Session,
         keys: &mut SealingKeys,
         now: Instant,
-        clock: &dyn Clock,
+        wall: Timestamp,
     ) -> Option<Effect> {
         let Some(key) = keys.find(&announcement.sealing_key_id).cloned() else {
             tracing::warn!("session announced for a sealing key that is not in use");
             return None;
         };
         let current = key.id() == keys.current.id();
-        match OpeningSession::accept(&self.stream, key, announcement, &self.root, clock) {
+        match OpeningSession::accept(&self.stream, key, announcement, &self.root, wall) {
             Ok(session) => {
                 if current {
                     keys.previous = None;

@@ -209,7 +209,7 @@ impl Channel {
                         Ok(None) => return Err(Lost::Ended),
                         Err(status) => return Err(status.into()),
                     };
-                    let effect = core.on(message, keys, monotonic(), self.seams.clock.as_ref());
+                    let effect = core.on(message, keys, monotonic(), self.seams.clock.now());
                     match effect {
                         Some(Effect::Send(message)) => send(&outgoing, message).await?,
                         Some(Effect::Validate(work)) => self.validate(*work, &outgoing).await?,

@@ -201,7 +201,7 @@ fn check(
         .into_iter()
         .map(Certificate::from)
         .collect();
-    tls::verify_client_chain(&chain, &root, seams.clock.as_ref())
+    tls::verify_client_chain(&chain, &root, seams.clock.now())
         .map_err(|_| EnrolError::Answer("certificate_chain"))?;
     let identity = Identity::new(key, chain, root).map_err(EnrolError::Answer)?;
     if answer.tenant_id.parse() != Ok(identity.tenant) {

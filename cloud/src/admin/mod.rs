@@ -30,12 +30,7 @@ pub struct Administration {
 
 impl Administration {
     /// Over the rooms that hold what is administered.
-    pub fn new(
-        tenants: Tenants,
-        trust: Trust,
-        dispatch: Dispatch,
-        sign_ins: SignInLog,
-    ) -> Self {
+    pub fn new(tenants: Tenants, trust: Trust, dispatch: Dispatch, sign_ins: SignInLog) -> Self {
         Self {
             tenants,
             trust,

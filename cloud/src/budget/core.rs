@@ -221,7 +221,11 @@ impl Core {
     }
 
     /// Ends an attempt. Those who waited for it and need not any more, with what becomes of them.
-    pub(super) fn release(&mut self, charge: Charge, now: Timestamp) -> Vec<(Ticket, Result<Charge, Refusal>)> {
+    pub(super) fn release(
+        &mut self,
+        charge: Charge,
+        now: Timestamp,
+    ) -> Vec<(Ticket, Result<Charge, Refusal>)> {
         let account = charge.account;
         let mut woken = Vec::new();
         if let Some(state) = self.accounts.get_mut(&account) {

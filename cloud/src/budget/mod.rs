@@ -23,11 +23,10 @@ use postern_kit::clock::{Clock, Timestamp, sleep_until};
 use postern_proto::ids::UserId;
 use postern_proto::seal::DEADLINE_MAX;
 use postern_proto::verdict::DirectoryCount;
-use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 
 use self::core::{Charge, Core, Entry, Mark, Ticket};
-use crate::store::{Store, StoreError};
+use crate::store::{Connection, Store, StoreError};
 
 /// How much an account may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,7 +238,10 @@ fn after_unclean_stop(rules: &Rules, before: Option<Mark>, now: Timestamp) -> Ma
     let lost = self::core::in_flight_max(rules, live, now);
     Mark {
         at: now,
-        failures: live.map_or(0, |mark| mark.failures).saturating_add(lost).min(rules.failures),
+        failures: live
+            .map_or(0, |mark| mark.failures)
+            .saturating_add(lost)
+            .min(rules.failures),
     }
 }
 
@@ -306,7 +308,7 @@ impl Changes {
     ///
     /// # Errors
     /// [`StoreError`] if a statement fails.
-    pub async fn store(&self, c: &mut SqliteConnection) -> Result<(), StoreError> {
+    pub async fn store(&self, c: &mut Connection) -> Result<(), StoreError> {
         for change in &self.0 {
             sql::put(c, change).await?;
         }

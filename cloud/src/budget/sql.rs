@@ -44,7 +44,11 @@ pub(super) async fn rows(c: &mut SqliteConnection) -> Result<Vec<(Account, u32, 
         if unknown > UNKNOWN_MAX && matches!(account, Account::Unknown(_)) {
             continue;
         }
-        rows.push((account, number(found.try_get("failures")?, "failures")?, row::time(found, "last_ms")?));
+        rows.push((
+            account,
+            number(found.try_get("failures")?, "failures")?,
+            row::time(found, "last_ms")?,
+        ));
     }
     Ok(rows)
 }
@@ -93,7 +97,11 @@ pub(super) async fn mark(c: &mut SqliteConnection, name: &'static str) -> Result
     }))
 }
 
-pub(super) async fn set_mark(c: &mut SqliteConnection, name: &'static str, mark: Mark) -> Result<(), StoreError> {
+pub(super) async fn set_mark(
+    c: &mut SqliteConnection,
+    name: &'static str,
+    mark: Mark,
+) -> Result<(), StoreError> {
     query(
         "INSERT INTO budget_mark (name, at_ms, failures) VALUES ($1, $2, $3)
          ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms, failures = excluded.failures",

@@ -33,7 +33,9 @@ impl World {
 
     async fn open(&self) -> (Store, Budgets) {
         let path = self.folder.path().join("postern.db");
-        let store = Store::open(&path, &self.seams, CancellationToken::new()).await.unwrap();
+        let store = Store::open(&path, &self.seams, CancellationToken::new())
+            .await
+            .unwrap();
         let budgets = Budgets::open(RULES, store.clone(), &self.seams).await.unwrap();
         (store, budgets)
     }

@@ -188,7 +188,9 @@ mod tests {
         let start = postern_kit::clock::monotonic();
         let asked = |ms| {
             let deadline = start + Duration::from_millis(ms);
-            ask_until(start, deadline).saturating_duration_since(start).as_millis()
+            ask_until(start, deadline)
+                .saturating_duration_since(start)
+                .as_millis()
         };
         assert_eq!([asked(15_000), asked(1_000), asked(0)], [14_500, 900, 0]);
     }

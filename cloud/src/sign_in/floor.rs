@@ -45,7 +45,7 @@ impl Floors {
     /// How long after its receipt a refusal leaves. `None`: a tenant that does not exist.
     pub(super) fn of(&self, tenant: Option<TenantId>) -> Duration {
         let samples = tenant.and_then(|tenant| self.tenants.get(&tenant));
-        let slow = samples.and_then(|samples| percentile_99(samples)).unwrap_or_default();
+        let slow = samples.and_then(percentile_99).unwrap_or_default();
         self.least.max(slow).min(self.most)
     }
 }
@@ -81,7 +81,14 @@ mod tests {
         for _ in 0..1000 {
             floors.took(tenant(1), ms(20));
         }
-        assert_eq!([floors.of(Some(tenant(1))), floors.of(Some(tenant(2))), floors.of(None)], [LEAST; 3]);
+        assert_eq!(
+            [
+                floors.of(Some(tenant(1))),
+                floors.of(Some(tenant(2))),
+                floors.of(None)
+            ],
+            [LEAST; 3]
+        );
     }
 
     #[test]

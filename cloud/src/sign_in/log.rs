@@ -9,10 +9,9 @@ use std::time::Duration;
 use postern_kit::clock::Timestamp;
 use postern_proto::ids::{AgentId, ClientId, RequestId, TenantId, UserId};
 use postern_proto::names::{TenantName, Username};
-use sqlx::SqliteConnection;
 
 use super::sql;
-use crate::store::{Store, StoreError};
+use crate::store::{Connection, Store, StoreError};
 
 /// A sign-in as it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +72,7 @@ impl Record {
     ///
     /// # Errors
     /// [`StoreError`] if a statement fails.
-    pub(super) async fn store(&self, c: &mut SqliteConnection) -> Result<(), StoreError> {
+    pub(super) async fn store(&self, c: &mut Connection) -> Result<(), StoreError> {
         sql::insert(c, self).await
     }
 }
@@ -108,6 +107,8 @@ impl SignInLog {
     /// # Errors
     /// [`StoreError`] if the store does not answer.
     pub async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.0.transact(move |c| Box::pin(sql::purge(c, before, limit))).await
+        self.0
+            .transact(move |c| Box::pin(sql::purge(c, before, limit)))
+            .await
     }
 }

@@ -152,7 +152,13 @@ impl SignIn {
     async fn purge_once(&self, keep: Duration, stop: &CancellationToken) {
         let log = SignInLog::new(self.0.parts.store.clone());
         let before = self.0.seams.clock.now().minus(keep);
-        let mut outcome = self.0.parts.budgets.purge().await.map(|()| u64::from(PURGE_BATCH));
+        let mut outcome = self
+            .0
+            .parts
+            .budgets
+            .purge()
+            .await
+            .map(|()| u64::from(PURGE_BATCH));
         while !stop.is_cancelled() && matches!(outcome, Ok(removed) if removed >= u64::from(PURGE_BATCH)) {
             outcome = log.purge(before, PURGE_BATCH).await;
         }
@@ -163,12 +169,28 @@ impl SignIn {
 
     async fn sign_in(&self, request: RequestId, input: Input, answer: oneshot::Sender<Answer>) {
         let at = self.0.seams.clock.now();
-        let Input { received, tenant, username, password, entry, source, deadline } = input;
+        let Input {
+            received,
+            tenant,
+            username,
+            password,
+            entry,
+            source,
+            deadline,
+        } = input;
         let latest = received + self.0.limits.deadline;
         let deadline = deadline.map_or(latest, |own| own.min(latest));
         let ask_until = core::ask_until(received, deadline);
         let judged = self.judge(request, &tenant, username, password, ask_until).await;
-        let Judged { tenant: tenant_id, user, username, ending, attempts, charged, wrong } = judged;
+        let Judged {
+            tenant: tenant_id,
+            user,
+            username,
+            ending,
+            attempts,
+            charged,
+            wrong,
+        } = judged;
         let record = Record {
             request,
             at,
@@ -192,7 +214,10 @@ impl SignIn {
             attempts: attempts.into_iter().map(attempt_record).collect(),
         };
         let (mut charged, proven) = charged.unzip();
-        let changes = charged.as_mut().zip(proven).map(|(charged, proven)| charged.count(proven));
+        let changes = charged
+            .as_mut()
+            .zip(proven)
+            .map(|(charged, proven)| charged.count(proven));
         let write = self.0.parts.store.transact(move |c| {
             Box::pin(async move {
                 record.store(c).await?;

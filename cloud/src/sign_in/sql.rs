@@ -102,7 +102,9 @@ async fn record(c: &mut SqliteConnection, found: &SqliteRow) -> Result<Record, S
         outcome: found.try_get("outcome")?,
         code: number(found, "code")?,
         channel: found.try_get("channel")?,
-        source: source.parse().map_err(|_| StoreError::Corrupt("source_address"))?,
+        source: source
+            .parse()
+            .map_err(|_| StoreError::Corrupt("source_address"))?,
         client: id("client")?.map(ClientId::try_from).transpose()?,
         total: duration(found, "total_us")?,
         attempts: attempts.iter().map(attempt).collect::<Result<_, _>>()?,
@@ -124,7 +126,8 @@ pub(super) async fn list(
         .bind(tenant)
         .bind(username.as_str().to_owned()),
         (Some(tenant), None) => {
-            query("SELECT * FROM sign_in WHERE tenant = $1 ORDER BY at_ms DESC, request LIMIT $2").bind(tenant)
+            query("SELECT * FROM sign_in WHERE tenant = $1 ORDER BY at_ms DESC, request LIMIT $2")
+                .bind(tenant)
         }
         (None, Some(username)) => {
             query("SELECT * FROM sign_in WHERE username = $1 ORDER BY at_ms DESC, request LIMIT $2")
@@ -140,7 +143,11 @@ pub(super) async fn list(
     Ok(records)
 }
 
-pub(super) async fn purge(c: &mut SqliteConnection, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+pub(super) async fn purge(
+    c: &mut SqliteConnection,
+    before: Timestamp,
+    limit: u32,
+) -> Result<u64, StoreError> {
     let done = query(
         "DELETE FROM sign_in WHERE request IN
          (SELECT request FROM sign_in WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)",

@@ -47,7 +47,10 @@ impl Agents for Fake {
     }
 
     async fn ask(&self, question: Question) -> Judgement {
-        let asked = (question.name.to_string(), question.password.plaintext().to_owned());
+        let asked = (
+            question.name.to_string(),
+            question.password.plaintext().to_owned(),
+        );
         self.asked.lock().unwrap().push(asked);
         self.arrived.notify_one();
         let held = self.holds.lock().unwrap().clone();
@@ -57,7 +60,12 @@ impl Agents for Fake {
                 () = sleep_until(question.deadline) => {}
             }
         }
-        let verdict = self.verdicts.lock().unwrap().pop_front().unwrap_or(Verdict::Wrong);
+        let verdict = self
+            .verdicts
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(Verdict::Wrong);
         let report = VerdictReport {
             controller: Some("dc1:636".to_owned()),
             ..VerdictReport::bare(verdict)
@@ -106,7 +114,9 @@ impl World {
         let tenants = Tenants::new(store.clone(), &seams);
         for (name, tell_locked) in [(TENANT, true), ("silent", false)] {
             let tenant = tenants.create(name.parse().unwrap(), tell_locked).await.unwrap();
-            let domain: DomainName = if tell_locked { DOMAIN } else { "silent.example" }.parse().unwrap();
+            let domain: DomainName = if tell_locked { DOMAIN } else { "silent.example" }
+                .parse()
+                .unwrap();
             tenants.create_domain(tenant.id, domain.clone()).await.unwrap();
             let user = NewUser {
                 username: format!("ada@{domain}").parse().unwrap(),
@@ -120,7 +130,9 @@ impl World {
         let parts = Parts {
             tenants,
             trust: Trust::open(&config, store.clone(), &seams).unwrap(),
-            budgets: Budgets::open(limits.rules(), store.clone(), &seams).await.unwrap(),
+            budgets: Budgets::open(limits.rules(), store.clone(), &seams)
+                .await
+                .unwrap(),
             agents: agents.clone(),
             store: store.clone(),
         };
@@ -171,13 +183,23 @@ async fn a_right_password_signs_in_the_record_and_asks_by_the_stored_name() {
             ..World::input(TENANT, " ADA@Corp.Example ", PASSWORD)
         })
         .await;
-    let Outcome::SignedIn(user) = answer.outcome else { panic!("{answer:?}") };
+    let Outcome::SignedIn(user) = answer.outcome else {
+        panic!("{answer:?}")
+    };
     let expected = ("ada.lovelace@corp.internal".to_owned(), PASSWORD.to_owned());
     assert_eq!(world.agents.asked(), [expected]);
     let record = &world.records().await[0];
-    assert_eq!((record.request, record.user, record.client), (answer.request, Some(user), Some(client)));
-    assert_eq!((record.username.as_str(), record.outcome.as_str(), record.code), (ADA, "signed_in", 0));
-    let [attempt] = &record.attempts[..] else { panic!("{record:?}") };
+    assert_eq!(
+        (record.request, record.user, record.client),
+        (answer.request, Some(user), Some(client))
+    );
+    assert_eq!(
+        (record.username.as_str(), record.outcome.as_str(), record.code),
+        (ADA, "signed_in", 0)
+    );
+    let [attempt] = &record.attempts[..] else {
+        panic!("{record:?}")
+    };
     assert_eq!((attempt.agent, attempt.verdict.as_str()), (AGENT, "accepted"));
     assert_eq!(attempt.controller, "dc1:636");
 }
@@ -190,12 +212,28 @@ async fn every_refusal_leaves_at_the_floor_and_a_success_need_not_wait() {
     })
     .await;
     // It would not be answered within the test's patience if it waited.
-    assert!(matches!(world.says(Verdict::Accepted).await, Outcome::SignedIn(_)));
+    assert!(matches!(
+        world.says(Verdict::Accepted).await,
+        Outcome::SignedIn(_)
+    ));
     let world = World::new().await;
-    for (username, password) in [(ADA, "wrong"), (ADA, ""), ("nobody@corp.example", "x"), ("x@y.example", "x"), ("x", "x")] {
+    for (username, password) in [
+        (ADA, "wrong"),
+        (ADA, ""),
+        ("nobody@corp.example", "x"),
+        ("x@y.example", "x"),
+        ("x", "x"),
+    ] {
         let start = monotonic();
-        assert_eq!(world.run(username, password).await.outcome, Outcome::Refused, "{username}");
-        assert!(monotonic().saturating_duration_since(start) >= FLOOR, "{username}");
+        assert_eq!(
+            world.run(username, password).await.outcome,
+            Outcome::Refused,
+            "{username}"
+        );
+        assert!(
+            monotonic().saturating_duration_since(start) >= FLOOR,
+            "{username}"
+        );
     }
     let start = monotonic();
     let answer = world.sign_in.run(World::input("nowhere", ADA, "x")).await;
@@ -215,19 +253,41 @@ async fn what_no_directory_may_see_is_refused_and_nobody_is_asked() {
     }
     assert_eq!(world.agents.asked(), []);
     // It cost nothing.
-    assert!(matches!(world.says(Verdict::Accepted).await, Outcome::SignedIn(_)));
+    assert!(matches!(
+        world.says(Verdict::Accepted).await,
+        Outcome::SignedIn(_)
+    ));
 }
 
 #[tokio::test]
 async fn of_names_that_nobody_has_the_log_knows_the_domain_only() {
     let world = World::new().await;
-    for username in ["Secret-Passw0rd@corp.example", "Secret-Passw0rd@elsewhere.example", "Secret Passw0rd"] {
+    for username in [
+        "Secret-Passw0rd@corp.example",
+        "Secret-Passw0rd@elsewhere.example",
+        "Secret Passw0rd",
+    ] {
         world.run(username, PASSWORD).await;
-        world.sign_in.run(World::input("nowhere", username, PASSWORD)).await;
+        world
+            .sign_in
+            .run(World::input("nowhere", username, PASSWORD))
+            .await;
     }
-    let mut names: Vec<_> = world.records().await.into_iter().map(|record| record.username).collect();
+    let mut names: Vec<_> = world
+        .records()
+        .await
+        .into_iter()
+        .map(|record| record.username)
+        .collect();
     names.sort();
-    let expected = ["", "", "@corp.example", "@corp.example", "@elsewhere.example", "@elsewhere.example"];
+    let expected = [
+        "",
+        "",
+        "@corp.example",
+        "@corp.example",
+        "@elsewhere.example",
+        "@elsewhere.example",
+    ];
     assert_eq!(names, expected);
 }
 
@@ -247,8 +307,14 @@ async fn without_an_agent_known_and_unknown_users_get_the_same_and_pay_nothing()
         assert_eq!(world.records().await[0].code, code);
     }
     *world.agents.refuses.lock().unwrap() = None;
-    assert!(matches!(world.says(Verdict::Accepted).await, Outcome::SignedIn(_)));
-    assert_eq!(world.run("nobody@corp.example", PASSWORD).await.outcome, Outcome::Refused);
+    assert!(matches!(
+        world.says(Verdict::Accepted).await,
+        Outcome::SignedIn(_)
+    ));
+    assert_eq!(
+        world.run("nobody@corp.example", PASSWORD).await.outcome,
+        Outcome::Refused
+    );
 }
 
 #[tokio::test]
@@ -261,7 +327,10 @@ async fn a_used_up_budget_asks_nobody_and_says_when_to_come_back() {
         let answer = world.run(username, PASSWORD).await;
         assert_eq!(answer.outcome, Outcome::TooManyAttempts);
         let wait = answer.retry_after.unwrap();
-        assert!((Duration::from_secs(1700)..=Duration::from_secs(1861)).contains(&wait), "{wait:?}");
+        assert!(
+            (Duration::from_secs(1700)..=Duration::from_secs(1861)).contains(&wait),
+            "{wait:?}"
+        );
     }
     assert_eq!(world.agents.asked().len(), 4);
 }
@@ -296,9 +365,20 @@ async fn locked_is_told_as_the_tenant_wants_it() {
     let world = World::new().await;
     assert_eq!(world.says(Verdict::Locked).await, Outcome::Locked);
     world.agents.will(Verdict::Locked);
-    let answer = world.sign_in.run(World::input("silent", "ada@silent.example", PASSWORD)).await;
+    let answer = world
+        .sign_in
+        .run(World::input("silent", "ada@silent.example", PASSWORD))
+        .await;
     assert_eq!(answer.outcome, Outcome::Refused);
-    assert_eq!(world.records().await.iter().filter(|record| record.code == 50053).count(), 2);
+    assert_eq!(
+        world
+            .records()
+            .await
+            .iter()
+            .filter(|record| record.code == 50053)
+            .count(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -357,7 +437,18 @@ async fn old_records_are_removed_and_new_ones_stay() {
     world.sign_in.purge_once(Duration::from_secs(3600), &stop).await;
     assert_eq!(world.records().await.len(), 2);
     let newest = world.records().await[0].at;
-    let removed = world.log.purge(newest.plus(Duration::from_millis(1)), 1).await.unwrap();
+    let removed = world
+        .log
+        .purge(newest.plus(Duration::from_millis(1)), 1)
+        .await
+        .unwrap();
     assert_eq!((removed, world.records().await.len()), (1, 1));
-    assert_eq!(world.log.purge(newest.minus(Duration::from_secs(60)), 1000).await.unwrap(), 0);
+    assert_eq!(
+        world
+            .log
+            .purge(newest.minus(Duration::from_secs(60)), 1000)
+            .await
+            .unwrap(),
+        0
+    );
 }

@@ -24,6 +24,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection as _, SqliteConnection};
 use tokio_util::sync::CancellationToken;
 
+/// A connection inside a transaction, or one that only reads.
+pub use sqlx::SqliteConnection as Connection;
+
 use readers::Readers;
 use writer::Writer;
 

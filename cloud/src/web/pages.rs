@@ -25,9 +25,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use super::form::{self, Form, FormRefused};
-use crate::sign_in::{Entry, Input, SignsIn};
 use super::style;
 use super::view::{self, Alert, View};
+use crate::sign_in::{Entry, Input, SignsIn};
 
 #[derive(Template)]
 #[template(path = "home.html")]

@@ -13,8 +13,8 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use crate::sign_in::{Answer, Entry, Input, Outcome, SignsIn};
 use crate::callers::AuthenticatedClient;
+use crate::sign_in::{Answer, Entry, Input, Outcome, SignsIn};
 
 /// Serves sign-ins by programme.
 pub(super) struct Service(Arc<dyn SignsIn>);

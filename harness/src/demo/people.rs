@@ -22,7 +22,9 @@ pub struct Person {
 impl Person {
     /// The user as the directory has it.
     pub fn user(&self, domain: &str) -> User {
-        User::new(self.sam, self.password).upn(&self.username(domain)).state(self.state.clone())
+        User::new(self.sam, self.password)
+            .upn(&self.username(domain))
+            .state(self.state.clone())
     }
 
     /// What the user types.
@@ -42,13 +44,55 @@ pub fn people() -> Vec<Person> {
         wrong: Outcome::Refused,
     };
     vec![
-        person("ada", "may sign in", "Difference-Engine-1", AccountState::Normal, Outcome::SignedIn),
-        person("zoë", "may sign in, with an unusual password", "Pässwörd-密码-🔑-1", AccountState::Normal, Outcome::SignedIn),
-        person("bert", "must change the password", "Starter-Passw0rd", AccountState::MustChange, Outcome::MustChange),
-        person("cleo", "password has expired", "Papyrus-And-Reed-7", AccountState::PasswordExpired, Outcome::PasswordExpired),
-        person("dan", "disabled", "Lions-Den-0600", AccountState::Disabled, Outcome::Disabled),
-        person("eva", "account has expired", "Summer-Intern-24", AccountState::AccountExpired, Outcome::AccountExpired),
-        person("finn", "outside of the logon hours", "Night-Shift-99", AccountState::NoLogonHours, Outcome::LogonHours),
+        person(
+            "ada",
+            "may sign in",
+            "Difference-Engine-1",
+            AccountState::Normal,
+            Outcome::SignedIn,
+        ),
+        person(
+            "zoë",
+            "may sign in, with an unusual password",
+            "Pässwörd-密码-🔑-1",
+            AccountState::Normal,
+            Outcome::SignedIn,
+        ),
+        person(
+            "bert",
+            "must change the password",
+            "Starter-Passw0rd",
+            AccountState::MustChange,
+            Outcome::MustChange,
+        ),
+        person(
+            "cleo",
+            "password has expired",
+            "Papyrus-And-Reed-7",
+            AccountState::PasswordExpired,
+            Outcome::PasswordExpired,
+        ),
+        person(
+            "dan",
+            "disabled",
+            "Lions-Den-0600",
+            AccountState::Disabled,
+            Outcome::Disabled,
+        ),
+        person(
+            "eva",
+            "account has expired",
+            "Summer-Intern-24",
+            AccountState::AccountExpired,
+            Outcome::AccountExpired,
+        ),
+        person(
+            "finn",
+            "outside of the logon hours",
+            "Night-Shift-99",
+            AccountState::NoLogonHours,
+            Outcome::LogonHours,
+        ),
         person(
             "gina",
             "may sign in at her own workstation only",
@@ -59,9 +103,21 @@ pub fn people() -> Vec<Person> {
         Person {
             // The directory says so whatever the password is.
             wrong: Outcome::Locked,
-            ..person("hugo", "locked by the directory", "Too-Many-Typos-5", AccountState::Locked, Outcome::Locked)
+            ..person(
+                "hugo",
+                "locked by the directory",
+                "Too-Many-Typos-5",
+                AccountState::Locked,
+                Outcome::Locked,
+            )
         },
         // Says nothing about the password, so nothing is told.
-        person("ines", "member of Protected Users", "Guarded-Well-8", AccountState::Protected, Outcome::Refused),
+        person(
+            "ines",
+            "member of Protected Users",
+            "Guarded-Well-8",
+            AccountState::Protected,
+            Outcome::Refused,
+        ),
     ]
 }

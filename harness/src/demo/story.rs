@@ -46,11 +46,22 @@ pub async fn play(lab: &Lab) -> Result<Vec<Scene>, ClientError> {
     for person in people() {
         scenes.extend(stage.person(&person).await);
     }
-    let strangers = [("nobody", "no such user", stage.domain.as_str()), ("ada", "no such domain", "elsewhere.example")];
+    let strangers = [
+        ("nobody", "no such user", stage.domain.as_str()),
+        ("ada", "no such domain", "elsewhere.example"),
+    ];
     for (sam, what, domain) in strangers {
         let username = format!("{sam}@{domain}");
-        scenes.push(stage.page(&username, what, ("some", "Any-Passw0rd"), Outcome::Refused).await);
-        scenes.push(stage.call(&username, what, ("some", "Any-Passw0rd"), Outcome::Refused).await);
+        scenes.push(
+            stage
+                .page(&username, what, ("some", "Any-Passw0rd"), Outcome::Refused)
+                .await,
+        );
+        scenes.push(
+            stage
+                .call(&username, what, ("some", "Any-Passw0rd"), Outcome::Refused)
+                .await,
+        );
     }
     Ok(scenes)
 }
@@ -69,7 +80,8 @@ impl Stage {
         [
             self.page(&username, what, right, person.right).await,
             self.call(&username, what, right, person.right).await,
-            self.page(&username, what, ("wrong", "Not-The-Passw0rd"), person.wrong).await,
+            self.page(&username, what, ("wrong", "Not-The-Passw0rd"), person.wrong)
+                .await,
         ]
     }
 
@@ -82,7 +94,14 @@ impl Stage {
     ) -> Scene {
         let start = monotonic();
         let page = self.browser.sign_in(&self.tenant, username, password).await;
-        scene(username, what, ("page", kind), expected, page.map(|page| seen(&page)), start)
+        scene(
+            username,
+            what,
+            ("page", kind),
+            expected,
+            page.map(|page| seen(&page)),
+            start,
+        )
     }
 
     async fn call(
@@ -146,7 +165,9 @@ fn seen(page: &Page) -> String {
 pub fn report(scenes: &[Scene]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    table.set_header(["user", "state", "way", "password", "expected", "happened", "ms", ""]);
+    table.set_header([
+        "user", "state", "way", "password", "expected", "happened", "ms", "",
+    ]);
     for scene in scenes {
         table.add_row([
             scene.username.clone(),
@@ -162,7 +183,10 @@ pub fn report(scenes: &[Scene]) -> String {
     let differ = scenes.iter().filter(|scene| !scene.agrees()).count();
     let verdict = match differ {
         0 => format!("all {} sign-ins went as expected", scenes.len()),
-        _ => format!("{differ} of {} sign-ins went otherwise than expected", scenes.len()),
+        _ => format!(
+            "{differ} of {} sign-ins went otherwise than expected",
+            scenes.len()
+        ),
     };
     format!("{}\n\n{verdict}\n", table.trim_fmt())
 }

@@ -112,7 +112,10 @@ impl LabAgent {
     /// # Errors
     /// [`PartError`] if it ends before that or takes too long.
     pub async fn wait(&mut self, attached: bool) -> Result<(), PartError> {
-        self.part.ready(&mut self.attached, |now| (*now == Attached::Yes) == attached).await.map(|_| ())
+        self.part
+            .ready(&mut self.attached, |now| (*now == Attached::Yes) == attached)
+            .await
+            .map(|_| ())
     }
 
     /// Drains and ends it.
@@ -190,7 +193,10 @@ impl Lab {
     }
 
     /// The only tenant, or the first.
-    #[expect(clippy::indexing_slicing, reason = "a lab without tenants is refused at its start")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a lab without tenants is refused at its start"
+    )]
     pub fn tenant(&self) -> &LabTenant {
         &self.tenants[0]
     }

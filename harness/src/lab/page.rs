@@ -44,10 +44,16 @@ impl PageCertificate {
 
         let key = KeyPair::generate()?;
         let mut params = self::params(clock, "localhost", vec!["localhost".to_owned()])?;
-        params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        params
+            .subject_alt_names
+            .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         let leaf = params.signed_by(&key, &issuer)?;
         let identity = Identity::from_pem(leaf.pem().as_bytes(), key.serialize_pem().as_bytes())?;
-        Ok(Self { root: root_der, root_pem, identity })
+        Ok(Self {
+            root: root_der,
+            root_pem,
+            identity,
+        })
     }
 }
 

@@ -51,7 +51,10 @@ impl Part {
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
         let (tasks, stop) = (Tasks::new(), CancellationToken::new());
-        let own = Seams { tasks: tasks.clone(), ..seams.clone() };
+        let own = Seams {
+            tasks: tasks.clone(),
+            ..seams.clone()
+        };
         tasks.spawn_essential(name, serve(own, stop.clone()));
         Self { name, tasks, stop }
     }
@@ -86,7 +89,10 @@ impl Part {
     async fn failure(&self) -> Option<PartError> {
         self.stop.cancel();
         let ended = self.tasks.run_until(&self.stop, STOP_WAIT_MAX).await;
-        ended.err().map(|source| PartError::Failed { part: self.name, source })
+        ended.err().map(|source| PartError::Failed {
+            part: self.name,
+            source,
+        })
     }
 }
 

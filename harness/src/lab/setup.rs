@@ -120,22 +120,43 @@ pub(super) async fn start(topology: Topology, seams: Seams) -> Result<Lab, LabEr
             run_agent(&mut lab, at, agent, None).await?;
         }
     }
-    if lab.tenants.is_empty() { Err(LabError::NoTenant) } else { Ok(lab) }
+    if lab.tenants.is_empty() {
+        Err(LabError::NoTenant)
+    } else {
+        Ok(lab)
+    }
 }
 
 async fn tenant(lab: &Lab, plan: TenantPlan) -> Result<LabTenant, LabError> {
-    let TenantPlan { name, tell_locked, directory, options, protection, bind_name, agents: _ } = plan;
+    let TenantPlan {
+        name,
+        tell_locked,
+        directory,
+        options,
+        protection,
+        bind_name,
+        agents: _,
+    } = plan;
     let directory = Server::start(directory, options, &lab.seams).await?;
     let tenants = lab.admin.tenants();
     let tenant = tenants.create(name.parse()?, tell_locked).await?;
-    let domain: postern_proto::names::DomainName = directory.directory().read(|domain| domain.dns_name().parse())?;
+    let domain: postern_proto::names::DomainName =
+        directory.directory().read(|domain| domain.dns_name().parse())?;
     tenants.create_domain(tenant.id, domain.clone()).await?;
     for batch in users(&directory)?.chunks(IMPORT_BATCH) {
         tenants.import(tenant.id, batch.to_vec()).await?;
     }
     let (client, secret) = tenants.create_client(tenant.id, "lab".to_owned()).await?;
     let client = (client.id, Zeroizing::new(secret.plaintext_text().to_string()));
-    Ok(LabTenant { tenant, domain, directory, agents: Vec::new(), client, protection, bind_name })
+    Ok(LabTenant {
+        tenant,
+        domain,
+        directory,
+        agents: Vec::new(),
+        client,
+        protection,
+        bind_name,
+    })
 }
 
 /// Everybody in the directory who has a userPrincipalName.
@@ -157,14 +178,27 @@ fn users(directory: &Server) -> Result<Vec<NewUser>, Malformed> {
 }
 
 fn local(addr: SocketAddr) -> HostPort {
-    HostPort { host: "localhost".to_owned(), port: addr.port() }
+    HostPort {
+        host: "localhost".to_owned(),
+        port: addr.port(),
+    }
 }
 
 pub(super) async fn enrol_agent(lab: &Lab, at: usize) -> Result<EnrolledAgent, LabError> {
-    let Some(tenant) = lab.tenants.get(at) else { return Err(LabError::NoTenant) };
-    let name = format!("agent-{}-{}", tenant.tenant.name, uuid::Uuid::from_bytes(array(lab.seams.random.as_ref())));
+    let Some(tenant) = lab.tenants.get(at) else {
+        return Err(LabError::NoTenant);
+    };
+    let name = format!(
+        "agent-{}-{}",
+        tenant.tenant.name,
+        uuid::Uuid::from_bytes(array(lab.seams.random.as_ref()))
+    );
     let domains = vec![tenant.domain.clone()];
-    let (_, token) = lab.admin.trust().create_token(tenant.tenant.id, domains, TOKEN_LIFETIME).await?;
+    let (_, token) = lab
+        .admin
+        .trust()
+        .create_token(tenant.tenant.id, domains, TOKEN_LIFETIME)
+        .await?;
     let state = lab.folder.path().join(&name);
     let enrolment = Enrolment {
         cloud: local(lab.agents),
@@ -174,7 +208,10 @@ pub(super) async fn enrol_agent(lab: &Lab, at: usize) -> Result<EnrolledAgent, L
         replace_identity: false,
     };
     let identity = postern_agent::enrol(enrolment, &lab.seams).await?;
-    Ok(EnrolledAgent { id: identity.agent, state })
+    Ok(EnrolledAgent {
+        id: identity.agent,
+        state,
+    })
 }
 
 pub(super) async fn run_agent(
@@ -183,12 +220,25 @@ pub(super) async fn run_agent(
     agent: EnrolledAgent,
     through: Option<SocketAddr>,
 ) -> Result<(), LabError> {
-    let Some(tenant) = lab.tenants.get_mut(at) else { return Err(LabError::NoTenant) };
+    let Some(tenant) = lab.tenants.get_mut(at) else {
+        return Err(LabError::NoTenant);
+    };
     let EnrolledAgent { id, state } = agent;
-    let config = AgentConfig::new(state.clone(), local(through.unwrap_or(lab.agents)), vec![forest(tenant)?]);
+    let config = AgentConfig::new(
+        state.clone(),
+        local(through.unwrap_or(lab.agents)),
+        vec![forest(tenant)?],
+    );
     let (ready, attached) = watch::channel(Attached::No);
-    let part = Part::start("agent", &lab.seams, |seams, stop| postern_agent::serve(config, seams, stop, ready));
-    let mut agent = LabAgent { id, state, attached, part };
+    let part = Part::start("agent", &lab.seams, |seams, stop| {
+        postern_agent::serve(config, seams, stop, ready)
+    });
+    let mut agent = LabAgent {
+        id,
+        state,
+        attached,
+        part,
+    };
     agent.wait(true).await?;
     tenant.agents.push(agent);
     Ok(())
@@ -205,7 +255,10 @@ fn forest(tenant: &LabTenant) -> Result<ForestConfig, LabError> {
     Ok(ForestConfig {
         name: tenant.domain.to_string(),
         domains: vec![tenant.domain.clone()],
-        controllers: vec![HostPort { host: "localhost".to_owned(), port: addr.port() }],
+        controllers: vec![HostPort {
+            host: "localhost".to_owned(),
+            port: addr.port(),
+        }],
         protection: tenant.protection,
         bind_name: tenant.bind_name.clone(),
         kind: DirectoryKind::ActiveDirectory,

@@ -91,7 +91,10 @@ async fn copy(
         if length == 0 {
             return to.shutdown().await;
         }
-        record.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&chunk[..length]);
+        record
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(&chunk[..length]);
         to.write_all(&chunk[..length]).await?;
         to.flush().await?;
     }

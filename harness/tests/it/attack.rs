@@ -47,7 +47,10 @@ async fn ten_spellings_by_twenty_in_parallel_cost_no_more_than_the_budget() {
         }
     }
     let directory = &lab.tenant().directory;
-    let object = directory.directory().guid_of(username.split_once('@').unwrap().0).unwrap();
+    let object = directory
+        .directory()
+        .guid_of(username.split_once('@').unwrap().0)
+        .unwrap();
     let failed = directory.journal().failed_count(object);
     assert!((1..=BUDGET).contains(&failed), "{failed} failed binds");
     assert_eq!(directory.journal().total(), failed);
@@ -65,7 +68,11 @@ async fn unknown_users_run_out_of_attempts_alike() {
     let unknown = format!("nobody@{DOMAIN}");
     for at in 0..BUDGET + 2 {
         let outcomes = (call(&lab, &known, WRONG).await, call(&lab, &unknown, WRONG).await);
-        let expected = if at < BUDGET { Outcome::Refused } else { Outcome::TooManyAttempts };
+        let expected = if at < BUDGET {
+            Outcome::Refused
+        } else {
+            Outcome::TooManyAttempts
+        };
         assert_eq!(outcomes, (expected, expected), "attempt {at}");
     }
     lab.stop().await.unwrap();
@@ -92,10 +99,24 @@ async fn renamed(plan: TenantPlan) -> Vec<BindOutcome> {
     let directory = lab.tenant().directory.directory();
     let sam = username.split_once('@').unwrap().0;
     let object = directory.guid_of(sam).unwrap();
-    directory.rename(object, "renamed", Some(&format!("renamed@{DOMAIN}"))).unwrap();
-    directory.add(User::new(sam, "Newcomers-Passw0rd").upn(&username)).unwrap();
-    assert_eq!(call(&lab, &username, "Newcomers-Passw0rd").await, Outcome::Refused);
-    let outcomes = lab.tenant().directory.journal().all().into_iter().map(|bind| bind.outcome).collect();
+    directory
+        .rename(object, "renamed", Some(&format!("renamed@{DOMAIN}")))
+        .unwrap();
+    directory
+        .add(User::new(sam, "Newcomers-Passw0rd").upn(&username))
+        .unwrap();
+    assert_eq!(
+        call(&lab, &username, "Newcomers-Passw0rd").await,
+        Outcome::Refused
+    );
+    let outcomes = lab
+        .tenant()
+        .directory
+        .journal()
+        .all()
+        .into_iter()
+        .map(|bind| bind.outcome)
+        .collect();
     lab.stop().await.unwrap();
     outcomes
 }
@@ -103,24 +124,38 @@ async fn renamed(plan: TenantPlan) -> Vec<BindOutcome> {
 #[tokio::test]
 async fn a_renamed_users_old_name_signs_nobody_in_when_bound_by_guid() {
     let outcomes = renamed(plan(1)).await;
-    assert!(matches!(outcomes[..], [BindOutcome::Accepted, BindOutcome::Refused(_)]), "{outcomes:?}");
+    assert!(
+        matches!(outcomes[..], [BindOutcome::Accepted, BindOutcome::Refused(_)]),
+        "{outcomes:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_renamed_users_old_name_signs_nobody_in_when_bound_by_name() {
-    let bind_name = BindName::Upn { base: "DC=corp,DC=example,DC=com".to_owned() };
+    let bind_name = BindName::Upn {
+        base: "DC=corp,DC=example,DC=com".to_owned(),
+    };
     let outcomes = renamed(TenantPlan { bind_name, ..plan(1) }).await;
     // The directory accepted the password, but for somebody else.
-    assert!(matches!(outcomes[..], [BindOutcome::Accepted, BindOutcome::Accepted]), "{outcomes:?}");
+    assert!(
+        matches!(outcomes[..], [BindOutcome::Accepted, BindOutcome::Accepted]),
+        "{outcomes:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_renamed_user_signs_in_on_when_bound_by_guid() {
-    let lab = start(topology(TenantPlan { protection: LdapProtection::StartTls, ..TenantPlan::new(TENANT, directory(1)) })).await;
+    let lab = start(topology(TenantPlan {
+        protection: LdapProtection::StartTls,
+        ..TenantPlan::new(TENANT, directory(1))
+    }))
+    .await;
     let (username, password) = person(0);
     let directory = lab.tenant().directory.directory();
     let object = directory.guid_of(username.split_once('@').unwrap().0).unwrap();
-    directory.rename(object, "renamed", Some(&format!("renamed@{DOMAIN}"))).unwrap();
+    directory
+        .rename(object, "renamed", Some(&format!("renamed@{DOMAIN}")))
+        .unwrap();
     assert_eq!(call(&lab, &username, &password).await, Outcome::SignedIn);
     lab.stop().await.unwrap();
 }

@@ -12,9 +12,17 @@ async fn plays(protection: LdapProtection) {
     let directory = postern_directory_mock::Directory::builder(DOMAIN, "CORP")
         .users(demo::people().iter().map(|person| person.user(DOMAIN)))
         .build();
-    let lab = start(Topology::of(TenantPlan { protection, ..TenantPlan::new(TENANT, directory) })).await;
+    let lab = start(Topology::of(TenantPlan {
+        protection,
+        ..TenantPlan::new(TENANT, directory)
+    }))
+    .await;
     let scenes = demo::play(&lab).await.unwrap();
-    assert!(scenes.iter().all(demo::Scene::agrees), "\n{}", demo::report(&scenes));
+    assert!(
+        scenes.iter().all(demo::Scene::agrees),
+        "\n{}",
+        demo::report(&scenes)
+    );
     assert!(scenes.len() > 30);
     lab.stop().await.unwrap();
 }
@@ -50,7 +58,10 @@ async fn strangers_get_the_same_page_as_a_wrong_password() {
     for typed in [format!("nobody@{DOMAIN}"), "someone@elsewhere.example".to_owned()] {
         let page = browser.sign_in(TENANT, &typed, WRONG).await.unwrap();
         assert_eq!(page.status, wrong.status);
-        assert_eq!(page.html.replace(&typed, "NAME"), wrong.html.replace(&username, "NAME"));
+        assert_eq!(
+            page.html.replace(&typed, "NAME"),
+            wrong.html.replace(&username, "NAME")
+        );
     }
     let foreign = browser.sign_in("fabrikam", &username, WRONG).await.unwrap();
     assert_eq!(foreign.html.replace("fabrikam", TENANT), wrong.html);
@@ -68,8 +79,14 @@ async fn a_tenants_programme_signs_in_its_own_users_only() {
     let lab = start(topology).await;
     let theirs = lab.programme(&lab.tenants[1]).unwrap();
     let (username, password) = person(0);
-    assert_eq!(theirs.sign_in(&username, &password).await.unwrap().outcome(), Outcome::Refused);
-    let own = theirs.sign_in("ada@lab.example.com", "Ada-Passw0rd").await.unwrap();
+    assert_eq!(
+        theirs.sign_in(&username, &password).await.unwrap().outcome(),
+        Outcome::Refused
+    );
+    let own = theirs
+        .sign_in("ada@lab.example.com", "Ada-Passw0rd")
+        .await
+        .unwrap();
     assert_eq!(own.outcome(), Outcome::SignedIn);
     assert_eq!(binds(&lab.tenants[0].directory), 0);
     assert_eq!(binds(&lab.tenants[1].directory), 1);

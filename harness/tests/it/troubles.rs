@@ -14,7 +14,11 @@ async fn the_first_bind_after_the_directory_dropped_its_connections_succeeds() {
     for with_notice in [true, false] {
         connections.disconnect_all(with_notice);
         connections.wait_until(|counts| counts.open == 0).await;
-        assert_eq!(call(&lab, &username, &password).await, Outcome::SignedIn, "notice: {with_notice}");
+        assert_eq!(
+            call(&lab, &username, &password).await,
+            Outcome::SignedIn,
+            "notice: {with_notice}"
+        );
     }
     lab.stop().await.unwrap();
 }
@@ -39,9 +43,17 @@ async fn what_the_directory_does_not_judge_is_unavailable() {
     for (at, fault) in faults.into_iter().enumerate() {
         lab.tenant().directory.faults().set_bind(fault.clone());
         let (username, password) = person(2 * at);
-        assert_eq!(call(&lab, &username, &password).await, Outcome::Unavailable, "{fault:?}");
+        assert_eq!(
+            call(&lab, &username, &password).await,
+            Outcome::Unavailable,
+            "{fault:?}"
+        );
         let (username, _) = person(2 * at + 1);
-        assert_eq!(call(&lab, &username, WRONG).await, Outcome::Unavailable, "{fault:?}");
+        assert_eq!(
+            call(&lab, &username, WRONG).await,
+            Outcome::Unavailable,
+            "{fault:?}"
+        );
     }
     lab.tenant().directory.faults().clear();
     let (username, password) = person(0);
@@ -62,7 +74,11 @@ async fn without_a_controller_or_an_agent_known_and_unknown_users_are_unavailabl
     agent.stop().await.unwrap();
     for username in [&username, &stranger] {
         for password in [&password, WRONG] {
-            assert_eq!(call(&lab, username, password).await, Outcome::Unavailable, "{username}");
+            assert_eq!(
+                call(&lab, username, password).await,
+                Outcome::Unavailable,
+                "{username}"
+            );
         }
     }
     lab.stop().await.unwrap();
@@ -73,7 +89,10 @@ async fn an_agent_comes_back_by_itself() {
     let mut lab = start(topology(plan(1))).await;
     let (username, password) = person(0);
     let agent = lab.tenants[0].agents.pop().unwrap();
-    let again = postern_harness::lab::EnrolledAgent { id: agent.id, state: agent.state.clone() };
+    let again = postern_harness::lab::EnrolledAgent {
+        id: agent.id,
+        state: agent.state.clone(),
+    };
     agent.stop().await.unwrap();
     lab.run_agent(0, again, None).await.unwrap();
     assert_eq!(call(&lab, &username, &password).await, Outcome::SignedIn);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postern_agent::{Enrolment, EnrolError, HostPort};
+use postern_agent::{EnrolError, Enrolment, HostPort};
 use postern_kit::clock::SystemClock;
 use postern_kit::dial::Connector;
 use postern_kit::net::Sockets;
@@ -18,14 +18,21 @@ use postern_harness::lab::{EnrolledAgent, Lab};
 use crate::world::{plan, start, topology};
 
 fn host_port(lab: &Lab) -> HostPort {
-    HostPort { host: "localhost".to_owned(), port: lab.agents().port() }
+    HostPort {
+        host: "localhost".to_owned(),
+        port: lab.agents().port(),
+    }
 }
 
 #[tokio::test]
 async fn a_token_for_another_root_is_not_sent_and_stays_good() {
     let (one, other) = (start(topology(plan(1))).await, start(topology(plan(1))).await);
     let tenant = one.tenant();
-    let made = one.admin.trust().create_token(tenant.tenant.id, vec![tenant.domain.clone()], Duration::from_secs(600));
+    let made = one.admin.trust().create_token(
+        tenant.tenant.id,
+        vec![tenant.domain.clone()],
+        Duration::from_secs(600),
+    );
     let (_, token) = made.await.unwrap();
     let enrolment = Enrolment {
         cloud: host_port(&other),
@@ -38,7 +45,12 @@ async fn a_token_for_another_root_is_not_sent_and_stays_good() {
     assert!(matches!(error, EnrolError::Connect { .. }), "{error:?}");
     let tokens = one.admin.trust().tokens(tenant.tenant.id).await.unwrap();
     assert_eq!(tokens.iter().filter(|token| token.used_by.is_none()).count(), 1);
-    assert!(!one.folder().join("stray").join(postern_agent::trust::FILE_NAME).exists());
+    assert!(
+        !one.folder()
+            .join("stray")
+            .join(postern_agent::trust::FILE_NAME)
+            .exists()
+    );
     one.stop().await.unwrap();
     other.stop().await.unwrap();
 }
@@ -49,9 +61,16 @@ async fn attach(lab: &Lab, identity: Option<Identity>) -> Result<(), Code> {
     let tls = tls::client(trust, identity, Versions::Tls13, &["h2"], Arc::new(SystemClock)).unwrap();
     let connector = Connector::new(Arc::new(Sockets), tls, "localhost", lab.agents().port()).unwrap();
     let channel = Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
-    let hello = Hello { nonce: vec![7; 32], ..Hello::default() };
-    let hello = AgentMessage { message: Some(agent_message::Message::Hello(hello)) };
-    let attached = AgentChannelClient::new(channel).attach(tokio_stream::iter([hello])).await;
+    let hello = Hello {
+        nonce: vec![7; 32],
+        ..Hello::default()
+    };
+    let hello = AgentMessage {
+        message: Some(agent_message::Message::Hello(hello)),
+    };
+    let attached = AgentChannelClient::new(channel)
+        .attach(tokio_stream::iter([hello]))
+        .await;
     match attached {
         Ok(response) => match response.into_inner().message().await {
             Ok(_) => Ok(()),
@@ -67,7 +86,9 @@ async fn without_an_agents_certificate_of_this_cloud_nobody_attaches() {
     assert_eq!(attach(&one, None).await, Err(Code::Unauthenticated));
     let identity = |lab: &Lab| {
         let state = &lab.tenant().agents[0].state;
-        postern_agent::trust::Identity::load(lab.seams().disk.as_ref(), state).unwrap().tls()
+        postern_agent::trust::Identity::load(lab.seams().disk.as_ref(), state)
+            .unwrap()
+            .tls()
     };
     assert!(attach(&one, Some(identity(&other))).await.is_err());
     // The check of the check: its own agent is let in.
@@ -82,7 +103,14 @@ async fn an_agent_does_not_attach_to_another_cloud() {
     let enrolled: EnrolledAgent = one.enrol_agent(0).await.unwrap();
     let identity = postern_agent::trust::Identity::load(one.seams().disk.as_ref(), &enrolled.state).unwrap();
     let trust = ServerTrust::Roots(vec![identity.root.clone()]);
-    let tls = tls::client(trust, Some(identity.tls()), Versions::Tls13, &["h2"], Arc::new(SystemClock)).unwrap();
+    let tls = tls::client(
+        trust,
+        Some(identity.tls()),
+        Versions::Tls13,
+        &["h2"],
+        Arc::new(SystemClock),
+    )
+    .unwrap();
     let connector = Connector::new(Arc::new(Sockets), tls, "localhost", other.agents().port()).unwrap();
     let error = connector.connect().await.err().unwrap();
     assert!(error.to_string().contains("certificate"), "{error}");

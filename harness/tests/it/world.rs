@@ -17,7 +17,9 @@ pub(crate) const ATTEMPT: Duration = Duration::from_millis(1500);
 
 /// A directory with so many users, as `Population::seeded(1, users)` knows them.
 pub(crate) fn directory(users: usize) -> Directory {
-    Directory::builder(DOMAIN, "CORP").population(&Population::seeded(1, users)).build()
+    Directory::builder(DOMAIN, "CORP")
+        .population(&Population::seeded(1, users))
+        .build()
 }
 
 /// One tenant with that directory.
@@ -27,7 +29,13 @@ pub(crate) fn plan(users: usize) -> TenantPlan {
 
 /// With short attempts.
 pub(crate) fn topology(plan: TenantPlan) -> Topology {
-    Topology { limits: Limits { attempt: ATTEMPT, ..Limits::default() }, ..Topology::of(plan) }
+    Topology {
+        limits: Limits {
+            attempt: ATTEMPT,
+            ..Limits::default()
+        },
+        ..Topology::of(plan)
+    }
 }
 
 pub(crate) async fn start(topology: Topology) -> Lab {
@@ -43,5 +51,10 @@ pub(crate) fn person(at: usize) -> (String, String) {
 
 /// The outcome of one call of `SignIn`.
 pub(crate) async fn call(lab: &Lab, username: &str, password: &str) -> Outcome {
-    lab.programme(lab.tenant()).unwrap().sign_in(username, password).await.unwrap().outcome()
+    lab.programme(lab.tenant())
+        .unwrap()
+        .sign_in(username, password)
+        .await
+        .unwrap()
+        .outcome()
 }

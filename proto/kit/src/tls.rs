@@ -15,7 +15,7 @@ use rustls::{
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 
 pub use rustls::{ClientConfig as ClientTls, ServerConfig as ServerTls};
 /// A certificate in DER.
@@ -129,13 +129,13 @@ struct Time(Arc<dyn Clock>);
 
 impl TimeProvider for Time {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(unix_time(self.0.as_ref()))
+        Some(unix_time(self.0.now()))
     }
 }
 
-/// The clock's time for certificate checks.
-pub fn unix_time(clock: &dyn Clock) -> UnixTime {
-    UnixTime::since_unix_epoch(std::time::Duration::from_secs(clock.now().unix_s()))
+/// A time for certificate checks.
+fn unix_time(now: Timestamp) -> UnixTime {
+    UnixTime::since_unix_epoch(std::time::Duration::from_secs(now.unix_s()))
 }
 
 /// The provider of everything: aws-lc-rs, X25519MLKEM768 first.
@@ -224,7 +224,7 @@ pub fn server_name(name: &str) -> Result<ServerName<'static>, rustls_pki_types::
 }
 
 /// Verifies a server's certificate chain, leaf first, for the name `server_name` against `root`
-/// at `clock`'s time.
+/// at the time `now`.
 ///
 /// # Errors
 /// What is wrong with the chain.
@@ -232,22 +232,22 @@ pub fn verify_server_chain(
     chain: &[CertificateDer<'static>],
     root: &CertificateDer<'static>,
     server_name: &ServerName<'_>,
-    clock: &dyn Clock,
+    now: Timestamp,
 ) -> Result<(), rustls::Error> {
     let (leaf, rest) = chain
         .split_first()
         .ok_or(rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
-    verify_to(root, leaf, rest, server_name, unix_time(clock)).map(|_| ())
+    verify_to(root, leaf, rest, server_name, unix_time(now)).map(|_| ())
 }
 
-/// Verifies a client's certificate chain, leaf first, against `root` at `clock`'s time.
+/// Verifies a client's certificate chain, leaf first, against `root` at the time `now`.
 ///
 /// # Errors
 /// What is wrong with the chain.
 pub fn verify_client_chain(
     chain: &[CertificateDer<'static>],
     root: &CertificateDer<'static>,
-    clock: &dyn Clock,
+    now: Timestamp,
 ) -> Result<(), rustls::Error> {
     let (leaf, rest) = chain
         .split_first()
@@ -258,7 +258,7 @@ pub fn verify_client_chain(
         .build()
         .map_err(|error| rustls::Error::General(error.to_string()))?;
     verifier
-        .verify_client_cert(leaf, rest, unix_time(clock))
+        .verify_client_cert(leaf, rest, unix_time(now))
         .map(|_| ())
 }
 

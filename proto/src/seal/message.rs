@@ -237,6 +237,7 @@ fn cipher(key: &[u8; 32]) -> LessSafeKey {
 /// Pads `fields` to `SIZE` and encrypts. What is longer is cut, which the types exclude.
 #[expect(clippy::expect_used, reason = "AES-GCM takes any buffer below 64 GiB")]
 fn encrypt<const SIZE: usize>(key: &[u8; 32], aad: &[u8], fields: &[u8]) -> Vec<u8> {
+    debug_assert!(fields.len() <= SIZE, "sizes are chosen for the longest fields");
     // With room for the tag, so that no reallocation leaves a copy of the plaintext behind.
     let mut buffer = Vec::with_capacity(SIZE + AES_256_GCM.tag_len());
     buffer.extend_from_slice(fields);

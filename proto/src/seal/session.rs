@@ -8,7 +8,7 @@ use hpke::aead::{AeadCtxR, AeadCtxS, ExportOnlyAead};
 use hpke::kdf::HkdfSha256;
 use hpke::kem::XWing;
 use hpke::{Deserializable as _, OpModeR, OpModeS, Serializable as _};
-use postern_kit::clock::Clock;
+use postern_kit::clock::Timestamp;
 use postern_kit::keys::{self, SigningKey};
 use postern_kit::random::{Random, Rng};
 use postern_kit::tls::Certificate;
@@ -51,7 +51,8 @@ impl Terms<'_> {
         ])
     }
 
-    /// HPKE's `info`. The encapsulation is in the key schedule by itself.
+    /// HPKE's `info`. The encapsulation cannot be in it, because it is made from it; the announcement's
+    /// signature binds the two.
     pub(super) fn info(&self) -> Vec<u8> {
         self.encode("session", &[])
     }
@@ -269,7 +270,7 @@ impl OpeningSession {
         key: Arc<SealingKeyPair>,
         announcement: &channel::Session,
         root: &Certificate,
-        clock: &dyn Clock,
+        now: Timestamp,
     ) -> Result<Self, SealError> {
         let chain: Vec<Certificate> = announcement
             .replica_certificate_chain
@@ -277,7 +278,7 @@ impl OpeningSession {
             .cloned()
             .map(Certificate::from)
             .collect();
-        let (replica, replica_key) = verify_replica(&chain, root, clock)?;
+        let (replica, replica_key) = verify_replica(&chain, root, now)?;
         let session = SessionId::try_from(announcement.session_id.as_slice())?;
         let key_id = SealingKeyId::try_from(announcement.sealing_key_id.as_slice())?;
         let terms = Terms {

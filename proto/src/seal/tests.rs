@@ -5,7 +5,7 @@ mod vectors;
 
 use std::sync::Arc;
 
-use postern_kit::clock::{ManualClock, Timestamp};
+use postern_kit::clock::Timestamp;
 use postern_kit::keys::SigningKey;
 use postern_kit::random::SeededRandom;
 use postern_kit::tls::Certificate;
@@ -22,7 +22,7 @@ use crate::wire::channel;
 /// A root, a replica under it, an agent with a sealing key, and the stream between them.
 struct World {
     random: SeededRandom,
-    clock: ManualClock,
+    clock: Timestamp,
     root: Certificate,
     replica: Replica,
     agent_key: SigningKey,
@@ -58,7 +58,7 @@ impl World {
         let key = SigningKey::generate(&random);
         let chain = vec![certificate(&Role::CloudReplica(id), &key, Some(&issuer))];
         Self {
-            clock: ManualClock::new(Timestamp::from_unix_ms(1_800_000_000_000)),
+            clock: Timestamp::from_unix_ms(1_800_000_000_000),
             root,
             replica: Replica { id, key, chain },
             agent_key: SigningKey::generate(&random),
@@ -87,7 +87,7 @@ impl World {
             self.sealing_key.clone(),
             announcement,
             &self.root,
-            &self.clock,
+            self.clock,
         )
     }
 
@@ -343,7 +343,7 @@ fn a_session_counts_on_its_stream_only() {
         },
     ] {
         let key = world.sealing_key.clone();
-        let accepted = OpeningSession::accept(&stream, key, &announcement, &world.root, &world.clock);
+        let accepted = OpeningSession::accept(&stream, key, &announcement, &world.root, world.clock);
         assert!(matches!(accepted, Err(SealError::Signature)));
     }
 }
@@ -404,7 +404,7 @@ fn a_session_for_another_key_is_refused() {
     let world = World::new(13);
     let (_, announcement) = world.establish();
     let other = Arc::new(SealingKeyPair::generate(&world.random));
-    let accepted = OpeningSession::accept(&world.stream, other, &announcement, &world.root, &world.clock);
+    let accepted = OpeningSession::accept(&world.stream, other, &announcement, &world.root, world.clock);
     assert!(matches!(accepted, Err(SealError::OtherKey)));
 }
 
@@ -526,13 +526,7 @@ fn recorded_traffic_and_the_agents_disk_open_nothing() {
     )
     .unwrap();
     let accept = |announcement: &channel::Session, key: &Arc<SealingKeyPair>| {
-        OpeningSession::accept(
-            &world.stream,
-            key.clone(),
-            announcement,
-            &world.root,
-            &world.clock,
-        )
+        OpeningSession::accept(&world.stream, key.clone(), announcement, &world.root, world.clock)
     };
     assert!(accept(&announcement, &mine).is_err());
     // Even past the check of the key's id, the secrets differ.

@@ -1,4 +1,4 @@
-use postern_kit::clock::{ManualClock, monotonic};
+use postern_kit::clock::monotonic;
 use postern_kit::random::{self, SeededRandom};
 use postern_proto::certificate::{REPLICA_SERVER_NAME, Role};
 use postern_proto::ids::{AgentId, ObjectId, ReplicaId, RequestId, TenantId};
@@ -11,7 +11,7 @@ use super::*;
 /// The cloud's end of a stream, and the core at the other.
 struct World {
     random: SeededRandom,
-    clock: ManualClock,
+    clock: Timestamp,
     now: Instant,
     replica: Replica,
     key: SigningKey,
@@ -47,7 +47,7 @@ impl World {
             agent: AgentId::generate(&random),
         };
         Self {
-            clock: ManualClock::new(Timestamp::from_unix_ms(1_800_000_000_000)),
+            clock: Timestamp::from_unix_ms(1_800_000_000_000),
             now: monotonic(),
             replica: Replica { id, key, chain },
             key: SigningKey::generate(&random),
@@ -65,7 +65,7 @@ impl World {
             },
             &mut self.keys,
             self.now,
-            &self.clock,
+            self.clock,
         )
     }
 

@@ -176,7 +176,9 @@ fn line(position: Option<&csv::Position>) -> u64 {
 fn csv_mistake(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Deserialize { err, .. } => err.kind().to_string(),
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => {
             format!("expected {expected_len} fields as in the header, found {len}")
         }
         csv::ErrorKind::Utf8 { .. } => "expected UTF-8 text".to_owned(),
@@ -200,16 +202,22 @@ fn json_rows(text: impl io::BufRead) -> io::Result<Rows> {
 fn check(rows: Rows) -> Result<Source, ImportError> {
     let (mut good, mut wrong) = (Vec::new(), Vec::new());
     for (line, row) in rows {
-        let user = row.map(wire::NewUser::from).and_then(|user| match new_user(&user) {
-            Ok(_) => Ok(user),
-            Err(error) => Err(error.to_string()),
-        });
+        let user = row
+            .map(wire::NewUser::from)
+            .and_then(|user| match new_user(&user) {
+                Ok(_) => Ok(user),
+                Err(error) => Err(error.to_string()),
+            });
         match user {
             Ok(user) => good.push((line, user)),
             Err(problem) => wrong.push(format!("line {line}: {problem}")),
         }
     }
-    if wrong.is_empty() { Ok(Source(good)) } else { Err(ImportError::Mistakes(wrong)) }
+    if wrong.is_empty() {
+        Ok(Source(good))
+    } else {
+        Err(ImportError::Mistakes(wrong))
+    }
 }
 
 #[cfg(test)]
@@ -229,15 +237,20 @@ mod tests {
 
     #[test]
     fn both_kinds_of_file_are_read() {
-        let csv = format!("username,object_id,domain\nada@corp.example,{ID},\nbob@corp.example,{ID},lab.example\n");
+        let csv =
+            format!("username,object_id,domain\nada@corp.example,{ID},\nbob@corp.example,{ID},lab.example\n");
         let json = format!(
             "{{\"username\":\"ada@corp.example\",\"object_id\":\"{ID}\"}}\n\n\
              {{\"username\":\"bob@corp.example\",\"object_id\":\"{ID}\",\"domain\":\"lab.example\"}}"
         );
-        let (csv, json) = (read("users.csv", &csv).unwrap(), read("users.jsonl", &json).unwrap());
+        let (csv, json) = (
+            read("users.csv", &csv).unwrap(),
+            read("users.jsonl", &json).unwrap(),
+        );
         assert_eq!(csv.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3]);
         assert_eq!(json.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 3]);
-        let users = |rows: Vec<(u64, wire::NewUser)>| rows.into_iter().map(|(_, user)| user).collect::<Vec<_>>();
+        let users =
+            |rows: Vec<(u64, wire::NewUser)>| rows.into_iter().map(|(_, user)| user).collect::<Vec<_>>();
         assert_eq!(users(csv.clone()), users(json));
         assert_eq!(csv[1].1.domain, "lab.example");
     }
@@ -252,7 +265,8 @@ mod tests {
              line 4: object_id: expected a UUID like 6995b085-9404-416e-8f04-123456789abc\n  \
              line 5: expected 2 fields as in the header, found 1"
         );
-        let json = format!("{{\"username\":\"a@b.example\",\"object_id\":\"{ID}\",\"colour\":1}}\nnonsense\n");
+        let json =
+            format!("{{\"username\":\"a@b.example\",\"object_id\":\"{ID}\",\"colour\":1}}\nnonsense\n");
         let found = read("users.ndjson", &json).unwrap_err();
         assert!(found.contains("line 1: unknown field `colour`"), "{found}");
         assert!(found.contains("line 2: expected"), "{found}");
@@ -260,8 +274,16 @@ mod tests {
 
     #[test]
     fn a_file_of_another_kind_is_refused() {
-        assert!(read("users.xlsx", "").unwrap_err().contains("users.xlsx: expected a name that ends in"));
+        assert!(
+            read("users.xlsx", "")
+                .unwrap_err()
+                .contains("users.xlsx: expected a name that ends in")
+        );
         let many = format!("username,object_id\n{}", "x,y\n".repeat(30));
-        assert!(read("users.csv", &many).unwrap_err().ends_with("and 10 more mistakes"));
+        assert!(
+            read("users.csv", &many)
+                .unwrap_err()
+                .ends_with("and 10 more mistakes")
+        );
     }
 }

@@ -246,10 +246,12 @@ enum SignInCommand {
 /// # Cancellation
 /// What was sent is done as a whole or not at all.
 pub async fn run(args: AdminArgs, out: &mut (dyn Write + Send)) -> Result<(), AdminError> {
-    let client = socket::connect(&args.socket).await.map_err(|source| AdminError::Connect {
-        socket: args.socket.clone(),
-        source,
-    })?;
+    let client = socket::connect(&args.socket)
+        .await
+        .map_err(|source| AdminError::Connect {
+            socket: args.socket.clone(),
+            source,
+        })?;
     let mut session = Session {
         client,
         out: Output::new(out, args.json),
@@ -309,7 +311,10 @@ impl Session<'_> {
                 Ok(self.out.one(&made)?)
             }
             DomainCommand::List(InTenant { tenant }) => {
-                let all = self.client.list_domains(wire::ListDomainsRequest { tenant }).await?;
+                let all = self
+                    .client
+                    .list_domains(wire::ListDomainsRequest { tenant })
+                    .await?;
                 Ok(self.out.all(&all.into_inner().domains)?)
             }
             DomainCommand::Delete {
@@ -398,7 +403,10 @@ impl Session<'_> {
                 Ok(self.out.one(&made)?)
             }
             ClientCommand::List(InTenant { tenant }) => {
-                let all = self.client.list_clients(wire::ListClientsRequest { tenant }).await?;
+                let all = self
+                    .client
+                    .list_clients(wire::ListClientsRequest { tenant })
+                    .await?;
                 Ok(self.out.all(&all.into_inner().clients)?)
             }
             ClientCommand::Delete {
@@ -431,7 +439,10 @@ impl Session<'_> {
                 Ok(self.out.one(&made)?)
             }
             TokenCommand::List(InTenant { tenant }) => {
-                let all = self.client.list_tokens(wire::ListTokensRequest { tenant }).await?;
+                let all = self
+                    .client
+                    .list_tokens(wire::ListTokensRequest { tenant })
+                    .await?;
                 Ok(self.out.all(&all.into_inner().tokens)?)
             }
             TokenCommand::Delete {
@@ -449,7 +460,10 @@ impl Session<'_> {
     }
 
     async fn agents(&mut self, tenant: String) -> Done {
-        let all = self.client.list_agents(wire::ListAgentsRequest { tenant }).await?;
+        let all = self
+            .client
+            .list_agents(wire::ListAgentsRequest { tenant })
+            .await?;
         Ok(self.out.all(&all.into_inner().agents)?)
     }
 

@@ -87,9 +87,13 @@ fn text(value: &Value) -> Option<String> {
         Value::Bool(flag) => Some(if *flag { "yes" } else { "no" }.to_owned()),
         Value::Number(number) => Some(number.to_string()),
         Value::String(text) => Some(text.clone()),
-        Value::Array(items) if items.iter().all(Value::is_string) => {
-            Some(items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "))
-        }
+        Value::Array(items) if items.iter().all(Value::is_string) => Some(
+            items
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
         Value::Array(_) | Value::Object(_) => None,
     }
 }
@@ -103,7 +107,11 @@ fn time(unix_ms: i64) -> Value {
 }
 
 fn or_none(text: &str) -> Value {
-    if text.is_empty() { Value::Null } else { Value::from(text) }
+    if text.is_empty() {
+        Value::Null
+    } else {
+        Value::from(text)
+    }
 }
 
 struct Deleted<'a>(&'static str, &'a str);
@@ -200,7 +208,10 @@ impl Shown for wire::Agent {
             ("last_seen", time(self.last_seen_unix_ms)),
             ("certificate_expires", time(self.certificate_expires_unix_ms)),
             // Long, and needed only by those who ask for it.
-            ("details", json!({ "fingerprint": self.fingerprint, "enrolled": time(self.enrolled_unix_ms) })),
+            (
+                "details",
+                json!({ "fingerprint": self.fingerprint, "enrolled": time(self.enrolled_unix_ms) }),
+            ),
         ]
     }
 }

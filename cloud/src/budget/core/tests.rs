@@ -24,6 +24,9 @@ struct World {
     now: Timestamp,
 }
 
+/// Who is woken, and to what.
+type Woken = Vec<(Ticket, Result<Charge, Refusal>)>;
+
 impl World {
     fn new() -> Self {
         Self::with_mark(None)
@@ -53,7 +56,7 @@ impl World {
     }
 
     /// Ends an attempt: what is stored, and who is woken.
-    fn end(&mut self, charge: Charge, proven: DirectoryCount) -> (Vec<Change>, Vec<(Ticket, Result<Charge, Refusal>)>) {
+    fn end(&mut self, charge: Charge, proven: DirectoryCount) -> (Vec<Change>, Woken) {
         let changes = self.core.count(&charge, proven, self.now);
         (changes, self.core.release(charge, self.now))
     }
@@ -111,7 +114,13 @@ fn a_success_empties_it_and_what_proves_nothing_wrong_costs_nothing() {
         }
         let charge = world.charge(ADA);
         let (changes, _) = world.end(charge, DirectoryCount::Cleared);
-        assert_eq!(changes, [Change { account: ADA, row: None }]);
+        assert_eq!(
+            changes,
+            [Change {
+                account: ADA,
+                row: None
+            }]
+        );
     }
     for _ in 0..10 {
         let charge = world.charge(ADA);
@@ -138,7 +147,9 @@ fn attempts_in_flight_are_charged_and_others_wait_for_them() {
     world.fail(ADA);
     let last = world.charge(ADA);
     // The last one could use it up: whoever comes waits, and is refused if it does.
-    let Entry::Waits(ticket) = world.enter(ADA) else { panic!("not waiting") };
+    let Entry::Waits(ticket) = world.enter(ADA) else {
+        panic!("not waiting")
+    };
     let (_, woken) = world.end(last, DirectoryCount::PerhapsOneMore);
     assert!(
         matches!(woken[..], [(woken, Err(Refusal::UsedUp { .. }))] if woken == ticket),
@@ -170,13 +181,18 @@ fn two_are_in_flight_sixteen_wait_in_their_order_and_more_are_too_many() {
 
 #[test]
 fn an_unclean_stop_is_charged_to_everybody_until_a_success_or_the_window() {
-    let mark = Mark { at: START, failures: 2 };
+    let mark = Mark {
+        at: START,
+        failures: 2,
+    };
     let mut world = World::with_mark(Some(mark));
     // Two are left, one at a time.
     let first = world.charge(ADA);
     assert!(matches!(world.enter(ADA), Entry::Waits(_)));
     let (_, woken) = world.end(first, DirectoryCount::PerhapsOneMore);
-    let [(_, Ok(second))] = <[_; 1]>::try_from(woken).unwrap() else { panic!("not woken") };
+    let [(_, Ok(second))] = <[_; 1]>::try_from(woken).unwrap() else {
+        panic!("not woken")
+    };
     world.end(second, DirectoryCount::PerhapsOneMore);
     assert!(world.used_up(ADA).is_some());
     let eve = Account::User(UserId::from_bytes([2; 16]));
@@ -203,10 +219,40 @@ fn an_unclean_stop_is_charged_to_everybody_until_a_success_or_the_window() {
 
 #[test]
 fn what_may_be_lost_at_once_is_never_the_whole_budget() {
-    let max = |failures, mark| in_flight_max(&Rules { failures, window: WINDOW }, mark, START);
-    assert_eq!([max(2, None), max(3, None), max(4, None), max(100, None)], [1, 2, 2, 2]);
-    assert_eq!(max(4, Some(Mark { at: START, failures: 2 })), 1);
-    assert_eq!(max(4, Some(Mark { at: START.minus(SPAN * 2), failures: 2 })), 2);
+    let max = |failures, mark| {
+        in_flight_max(
+            &Rules {
+                failures,
+                window: WINDOW,
+            },
+            mark,
+            START,
+        )
+    };
+    assert_eq!(
+        [max(2, None), max(3, None), max(4, None), max(100, None)],
+        [1, 2, 2, 2]
+    );
+    assert_eq!(
+        max(
+            4,
+            Some(Mark {
+                at: START,
+                failures: 2
+            })
+        ),
+        1
+    );
+    assert_eq!(
+        max(
+            4,
+            Some(Mark {
+                at: START.minus(SPAN * 2),
+                failures: 2
+            })
+        ),
+        2
+    );
 }
 
 #[test]
@@ -215,7 +261,10 @@ fn names_that_nobody_has_are_forgotten_oldest_first() {
     for number in 0..=UNKNOWN_MAX as u32 {
         let charge = world.charge(unknown(number));
         let (changes, _) = world.end(charge, DirectoryCount::PerhapsOneMore);
-        let forgotten = (number == UNKNOWN_MAX as u32).then_some(Change { account: unknown(0), row: None });
+        let forgotten = (number == UNKNOWN_MAX as u32).then_some(Change {
+            account: unknown(0),
+            row: None,
+        });
         assert_eq!(changes.get(1), forgotten.as_ref());
         world.now = world.now.plus(Duration::from_millis(1));
     }
@@ -266,9 +315,15 @@ impl Directory {
 enum Step {
     Enter,
     /// The oldest attempt in flight reaches the directory; `right` or not.
-    Judge { at: usize, right: bool },
+    Judge {
+        at: usize,
+        right: bool,
+    },
     /// Its verdict arrives, or it is lost.
-    Return { at: usize, lost: bool },
+    Return {
+        at: usize,
+        lost: bool,
+    },
     /// Never past the deadline of an attempt in flight.
     Pass(u64),
     /// The process dies and starts again from what was stored.

@@ -21,8 +21,8 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::sign_in::{Answer, Entry, Input, Outcome, SignsIn};
 use crate::callers::Guard;
+use crate::sign_in::{Answer, Entry, Input, Outcome, SignsIn};
 use crate::store::Store;
 use crate::tenants::Tenants;
 use crate::trust::{Trust, TrustConfig};
