@@ -18,6 +18,7 @@ use postern_kit::serve::Peer;
 use postern_kit::telemetry;
 use postern_proto::ids::ClientId;
 use tonic::Status;
+use tower_http::catch_panic::CatchPanicLayer;
 use zeroize::Zeroizing;
 
 use crate::tenants::{Tenant, Tenants};
@@ -103,9 +104,11 @@ impl Guard {
         Self { trust, tenants }
     }
 
-    /// `rpcs` with the table in front. Pages do not belong in there: their paths are not in the table.
+    /// `rpcs` with the table in front, and panics turned into errors. Pages do not belong in there:
+    /// their paths are not in the table.
     pub fn protect(&self, rpcs: Router) -> Router {
         rpcs.layer(middleware::from_fn_with_state(self.clone(), check))
+            .layer(CatchPanicLayer::custom(panicked))
     }
 
     async fn identify(&self, parts: &mut Parts, required: Required) -> Result<(), Status> {
@@ -182,6 +185,11 @@ async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Resp
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(status) => status.into_http(),
     }
+}
+
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    tracing::error!("a call panicked");
+    Status::internal("internal error").into_http()
 }
 
 /// Client id and secret of HTTP Basic; `None` if there are none or they have another form.

@@ -27,9 +27,7 @@ use axum::Router;
 use postern_kit::Seams;
 use postern_proto::wire::signin::sign_in_server::SignInServer;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tonic::service::Routes;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::callers::Guard;
 use crate::sign_in::SignsIn;
@@ -70,13 +68,7 @@ pub async fn public_router(
         .add_service(meta::health(seams, stop).await)
         .add_service(meta::reflection()?)
         .into_axum_router();
-    let rpcs = guard.protect(rpcs).layer(CatchPanicLayer::custom(rpc_panicked));
     Ok(pages::router(sign_in)
-        .merge(rpcs)
+        .merge(guard.protect(rpcs))
         .layer(axum::middleware::map_response(headers::add)))
-}
-
-fn rpc_panicked(_: Box<dyn std::any::Any + Send>) -> http::Response<axum::body::Body> {
-    tracing::error!("a call panicked");
-    Status::internal("internal error").into_http()
 }

@@ -57,12 +57,15 @@ impl Timestamp {
     }
 }
 
+/// RFC 3339 with three digits of the second, so that columns line up.
+const MILLISECONDS: &[time::format_description::BorrowedFormatItem<'_>] = time::macros::format_description!(
+    "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+);
+
 /// RFC 3339, in UTC with milliseconds.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self
-            .date_time()
-            .format(&time::format_description::well_known::Rfc3339);
+        let text = self.date_time().format(MILLISECONDS);
         f.write_str(&text.unwrap_or_else(|_| self.0.to_string()))
     }
 }
@@ -143,6 +146,7 @@ mod tests {
             Timestamp::from_unix_ms(1_700_000_000_123).to_string(),
             "2023-11-14T22:13:20.123Z"
         );
+        assert_eq!(Timestamp::from_unix_ms(0).to_string(), "1970-01-01T00:00:00.000Z");
     }
 
     #[test]

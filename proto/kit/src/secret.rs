@@ -8,8 +8,6 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::random::Random;
 
-pub use secrecy::{ExposeSecret, SecretBox, SecretString};
-
 /// 256 bits that we generated: tokens, client secrets. Stored as [`Token256::digest`].
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Token256([u8; 32]);
