@@ -307,11 +307,7 @@ enum BindNameWord {
 fn forest(fields: &mut Fields<'_>) -> Option<ForestConfig> {
     let name = fields.required("name", "a text");
     let domains = list(fields, "domains", "DNS names like corp.example.com");
-    let controllers = list(
-        fields,
-        "controllers",
-        "host:port, such as dc1.corp.example.com:636",
-    );
+    let controllers = controllers(fields);
     let protection = fields.or("protection", Protection::Ldaps, "\"ldaps\" or \"starttls\"");
     let kind = fields.or(
         "kind",
@@ -335,6 +331,23 @@ fn forest(fields: &mut Fields<'_>) -> Option<ForestConfig> {
             path => Trust::File(path.into()),
         },
     })
+}
+
+fn controllers(fields: &mut Fields<'_>) -> Option<Vec<HostPort>> {
+    let expected = "host:port, such as dc1.corp.example.com:636";
+    let controllers: Vec<HostPort> = list(fields, "controllers", expected)?;
+    // The LDAP client hands the brackets to TLS, which knows no such name.
+    if let Some(address) = controllers
+        .iter()
+        .find(|controller| controller.host.contains(':'))
+    {
+        fields.mistake(
+            "controllers",
+            format_args!("{address}: IPv6 addresses do not work with LDAP over TLS; expected a host name"),
+        );
+        return None;
+    }
+    Some(controllers)
 }
 
 fn bind_name(fields: &mut Fields<'_>, kind: Option<DirectoryKind>) -> Option<BindName> {
@@ -372,7 +385,7 @@ mod tests {
         [[forest]]
         name = "corp"
         domains = ["Corp.Example.com", "example.com"]
-        controllers = ["dc1.corp.example.com:636", "[::1]:636"]
+        controllers = ["dc1.corp.example.com:636", "10.0.0.2:636"]
         trust = "/etc/corp-ca.pem"
         [[forest]]
         name = "lab"
@@ -395,7 +408,7 @@ mod tests {
             panic!("two forests");
         };
         assert_eq!(corp.domains[0].as_str(), "corp.example.com");
-        assert_eq!(corp.controllers[1].to_string(), "[::1]:636");
+        assert_eq!(corp.controllers[1].to_string(), "10.0.0.2:636");
         assert_eq!(corp.bind_name, BindName::Guid);
         assert_eq!(corp.kind, DirectoryKind::ActiveDirectory);
         assert_eq!(corp.protection, LdapProtection::Ldaps);
@@ -474,6 +487,18 @@ mod tests {
     }
 
     #[test]
+    fn a_controller_is_not_an_ipv6_address() {
+        let wrong = Config::from_toml(&GOOD.replace("10.0.0.2:636", "[::1]:636")).unwrap_err();
+        let [mistake] = wrong.mistakes() else {
+            panic!("{wrong}");
+        };
+        assert!(
+            mistake.starts_with("forest[0].controllers: [::1]:636: IPv6"),
+            "{mistake}"
+        );
+    }
+
+    #[test]
     fn an_address_is_a_host_and_a_port() {
         for text in [
             "",
@@ -488,5 +513,6 @@ mod tests {
             assert!(text.parse::<HostPort>().is_err(), "{text}");
         }
         assert_eq!("127.0.0.1:1".parse::<HostPort>().unwrap().port, 1);
+        assert_eq!("[::1]:636".parse::<HostPort>().unwrap().to_string(), "[::1]:636");
     }
 }

@@ -20,6 +20,7 @@
 set -euo pipefail
 
 [ $# -ge 1 ] && [ $# -le 2 ] || { echo "usage: $0 DIR [N]" >&2; exit 2; }
+HERE=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"; DIR=$(cd "$1" && pwd); N=${2:-1000}
 # Parts of DIR get deleted below: take only a directory that was empty once.
 if [ ! -e "$DIR/.test-slapd" ] && [ -n "$(ls -A "$DIR")" ]; then
@@ -43,24 +44,8 @@ say() { echo "slapd: $*" >&2; }
 PATH=$PATH:/usr/sbin
 
 # --- 1. packages --------------------------------------------------------------
-PKGS="slapd ldap-utils openssl"
-need() { for p in $PKGS; do dpkg-query -W -f='${Status}\n' "$p" 2>/dev/null | grep -q '^install ok installed' || echo "$p"; done; }
-missing=$(need)
-if [ -n "$missing" ]; then
-  say "installing:" $missing
-  export DEBIAN_FRONTEND=noninteractive
-  policy=
-  if [ ! -e /usr/sbin/policy-rc.d ]; then   # keep the package's own service from starting
-    policy=/usr/sbin/policy-rc.d; printf '#!/bin/sh\nexit 101\n' >$policy; chmod +x $policy
-  fi
-  for try in 1 2 3; do
-    { apt-get update && dpkg --configure -a && apt-get -y -f install &&
-      apt-get -y --no-install-recommends install $PKGS; } >"$DIR/apt.log" 2>&1 && break
-    [ $try -lt 3 ] || { tail -n 5 "$DIR/apt.log" >&2; exit 1; }
-    sleep 5
-  done
-  [ -z "$policy" ] || rm -f "$policy"
-fi
+. "$HERE/packages.sh"
+install_packages "$DIR/apt.log" slapd ldap-utils openssl
 
 # --- 2. certificate with a subjectAltName -------------------------------------
 mkdir -p "$DIR"/{tls,run}

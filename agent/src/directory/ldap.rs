@@ -94,8 +94,7 @@ impl Pool {
             self.retain_usable(monotonic());
             let Idle { mut link, since } = self.idle().pop()?;
             let idle_for = monotonic().saturating_duration_since(since);
-            // Unread bytes on an idle connection are its end or a notice of it.
-            if idle_for < PROBE_AFTER && !link.has_unread_bytes() {
+            if idle_for < PROBE_AFTER && !link.was_disturbed() {
                 return Some(link);
             }
             if link.probe(until.min(monotonic() + self.settings.probe)).await {
@@ -201,6 +200,7 @@ impl Connection for Leased {
             other => other,
         };
         if !matches!(verdict, Verdict::Unavailable(_)) {
+            self.link.rest();
             let since = monotonic();
             self.pool.idle().push(Idle {
                 link: self.link,
@@ -216,3 +216,6 @@ impl Connection for Leased {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

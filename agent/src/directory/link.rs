@@ -16,6 +16,8 @@ use postern_kit::net::LdapStream;
 use postern_proto::ids::ObjectId;
 use postern_proto::names::OnPremisesName;
 use postern_proto::verdict::{Unavailable, Verdict};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::ldap::{Pool, connection_ended};
 use super::policy::{PASSWORD_POLICY, PolicyAnswer};
@@ -23,15 +25,16 @@ use crate::config::{BindName, DirectoryKind};
 
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Items of a search that are read: one entry is expected, Active Directory adds a few
-/// references. A directory that sends more is not asked further.
-const SEARCH_ITEMS_MAX: usize = 16;
+/// Items of a search that are read: one entry is expected, and Active Directory adds a reference
+/// for each naming context below the base, such as a child domain. A directory that sends more is
+/// not asked further.
+const SEARCH_ITEMS_MAX: usize = 256;
 
 /// An open connection.
 pub(super) struct Link {
     ldap: Ldap,
-    /// A second handle to the socket, to see whether something has come that nobody has read yet.
-    socket: OwnedFd,
+    /// A second handle to the socket, to see whether something has come that nobody waited for.
+    socket: AsyncFd<OwnedFd>,
 }
 
 impl std::fmt::Debug for Link {
@@ -64,6 +67,8 @@ enum Failed {
     Panicked,
     #[error("no answer in time")]
     TimedOut,
+    #[error("connection was closed before it was protected")]
+    Closed,
     #[error("LDAP operation failed")]
     Ldap(#[source] LdapError),
 }
@@ -79,6 +84,16 @@ async fn guarded<T>(
         Ok(Err(_)) => Err(Failed::Panicked),
         Ok(Ok(Err(error))) => Err(Failed::Ldap(error)),
         Ok(Ok(Ok(value))) => Ok(value),
+    }
+}
+
+/// Waits until the peer has closed.
+async fn closed(socket: &AsyncFd<OwnedFd>) {
+    while let Ok(mut came) = socket.readable().await {
+        if came.ready().is_read_closed() {
+            return;
+        }
+        came.clear_ready();
     }
 }
 
@@ -105,11 +120,21 @@ impl Link {
                 (StdStream::Unix(stream), socket)
             }
         };
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for types whose descriptor may change; an OwnedFd's does not"
+        )]
+        let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
         let options = LdapConnSettings::new()
             .set_starttls(link.start_tls)
             .set_config(link.tls)
             .set_std_stream(stream);
-        let (connection, ldap) = guarded(LdapConnAsync::with_settings(options, &link.url), until).await?;
+        let (connection, ldap) = tokio::select! {
+            biased;
+            opened = guarded(LdapConnAsync::with_settings(options, &link.url), until) => opened?,
+            // `ldap3` does not see it while it waits for the answer to StartTLS.
+            () = closed(&socket) => return Err(Failed::Closed.into()),
+        };
         drive(pool, connection);
         Ok(Self { ldap, socket })
     }
@@ -119,12 +144,20 @@ impl Link {
         self.ldap.is_closed()
     }
 
-    /// Whether the peer has sent something, or closed, and the connection's task has not seen it yet.
-    pub(super) fn has_unread_bytes(&self) -> bool {
+    /// Says that nobody waits for an answer any more: what came until now was waited for.
+    pub(super) fn rest(&self) {
+        if let Some(Ok(mut came)) = self.socket.readable().now_or_never() {
+            came.clear_ready();
+        }
+    }
+
+    /// Whether something has come since then: the end of the connection or a notice of it. `ldap3`
+    /// reads a notice and drops it, so that unread bytes alone do not tell.
+    pub(super) fn was_disturbed(&self) -> bool {
         use rustix::net::{RecvFlags, recv};
         let mut byte = [0_u8; 1];
         let waiting = recv(&self.socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        !matches!(waiting, Err(rustix::io::Errno::AGAIN))
+        !matches!(waiting, Err(rustix::io::Errno::AGAIN)) || self.socket.readable().now_or_never().is_some()
     }
 
     /// Whether it answers: reads the rootDSE.
@@ -159,7 +192,7 @@ impl Link {
             // Its task was gone before it could take the request.
             Err(Failed::Ldap(LdapError::OpSend { .. })) => Err(BindFailed::NotSent),
             Err(Failed::TimedOut) => Err(BindFailed::TimedOut),
-            Err(Failed::Ldap(_) | Failed::Panicked) => Err(BindFailed::Lost),
+            Err(Failed::Ldap(_) | Failed::Panicked | Failed::Closed) => Err(BindFailed::Lost),
         }
     }
 

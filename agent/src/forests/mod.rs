@@ -222,6 +222,10 @@ impl Forest {
                         busy = true;
                         break;
                     }
+                    // It was given less than its time: that says nothing about it.
+                    Err(NotReady::Unreachable(_)) if monotonic() >= deadline => {
+                        return VerdictReport::bare(Verdict::NotAsked(NotAsked::Late));
+                    }
                     Err(error @ NotReady::Unreachable(_)) => {
                         self.unreachable(index, controller, &error);
                         break;
@@ -233,7 +237,7 @@ impl Forest {
                 match connection.ask(question, deadline).await {
                     Err(NotSent(unasked)) => question = unasked,
                     Ok(reply) => {
-                        self.learn(index, reply.verdict);
+                        self.learn(index, controller, reply.verdict);
                         return VerdictReport {
                             verdict: reply.verdict,
                             ldap_result: reply.ldap_result,
@@ -257,35 +261,48 @@ impl Forest {
     }
 
     fn unreachable(&self, index: usize, controller: &str, error: &NotReady) {
-        let avoided = self.health().failed(index, monotonic(), self.random.as_ref());
-        if let Some(wait) = avoided {
+        if let Some(avoided_ms) = self.avoid(index) {
             tracing::warn!(
                 forest = self.name,
                 controller,
-                avoided_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                avoided_ms,
                 error = postern_kit::telemetry::chain(error),
                 "domain controller cannot be reached"
             );
         }
     }
 
-    fn learn(&self, index: usize, verdict: Verdict) {
+    fn learn(&self, index: usize, controller: &str, verdict: Verdict) {
         match verdict {
             Verdict::Unavailable(why) => match why {
                 Unavailable::TimedOut | Unavailable::ConnectionLost | Unavailable::DirectoryDeclined => {
-                    self.health().failed(index, monotonic(), self.random.as_ref());
+                    if let Some(avoided_ms) = self.avoid(index) {
+                        tracing::warn!(
+                            forest = self.name,
+                            controller,
+                            avoided_ms,
+                            reason = verdict.reason_name(),
+                            "domain controller does not judge"
+                        );
+                    }
                 }
                 // An answer, if an odd one.
                 Unavailable::DirectoryFault | Unavailable::ObjectUnknown => {}
             },
+            Verdict::NotAsked(_) => {}
             Verdict::Accepted
             | Verdict::Wrong
             | Verdict::RightBut(_)
             | Verdict::Locked
             | Verdict::Restricted
-            | Verdict::OtherObject
-            | Verdict::NotAsked(_) => self.health().succeeded(index),
+            | Verdict::OtherObject => self.health().succeeded(index),
         }
+    }
+
+    /// For how many milliseconds the controller is avoided from now, if that is news.
+    fn avoid(&self, index: usize) -> Option<u64> {
+        let wait = self.health().failed(index, monotonic(), self.random.as_ref())?;
+        Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {

@@ -1,0 +1,327 @@
+//! Which controller is asked, in which order and how often: with controllers that do as they are
+//! told, so that time can be paused. What real ones do is in `controllers.rs`.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use postern_agent::directory::{Connection, Directory, NotReady, NotSent, Question, Reply};
+use postern_agent::forests::{Forest, Forests};
+use postern_kit::clock::{monotonic, sleep_until};
+use postern_kit::random::Random;
+use postern_proto::verdict::{NotAsked, Obstacle, Unavailable, Verdict, VerdictReport};
+
+use crate::bench::{PASSWORD, Person, question};
+
+const CONNECT: Duration = Duration::from_millis(1500);
+const SHARE: Duration = Duration::from_secs(4);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a controller does when a connection to it is wanted.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    /// Refuses the connection.
+    Down,
+    /// The connection never opens.
+    Deaf,
+    /// All connections are in use.
+    Full,
+    /// The connection turns out dead before the bind is written.
+    Dead,
+    /// Answers the bind.
+    Says(Verdict),
+}
+
+const ACCEPTS: Act = Act::Says(Verdict::Accepted);
+
+#[derive(Debug)]
+struct State {
+    acts: VecDeque<Act>,
+    tried: u32,
+    asked: u32,
+}
+
+/// A controller. Clones are handles to the same.
+#[derive(Clone, Debug)]
+struct Puppet(Arc<Mutex<State>>);
+
+impl Puppet {
+    /// Acts one by one; the last act lasts.
+    fn new(acts: impl IntoIterator<Item = Act>) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            acts: acts.into_iter().collect(),
+            tried: 0,
+            asked: 0,
+        })))
+    }
+
+    fn now(&self, act: Act) {
+        self.0.lock().unwrap().acts = VecDeque::from([act]);
+    }
+
+    /// How often a connection was wanted.
+    fn tried(&self) -> u32 {
+        self.0.lock().unwrap().tried
+    }
+
+    /// How often it saw a password.
+    fn asked(&self) -> u32 {
+        self.0.lock().unwrap().asked
+    }
+}
+
+#[async_trait]
+impl Directory for Puppet {
+    async fn connection(&self, until: Instant) -> Result<Box<dyn Connection>, NotReady> {
+        let act = {
+            let mut state = self.0.lock().unwrap();
+            state.tried += 1;
+            if state.acts.len() > 1 {
+                state.acts.pop_front().unwrap()
+            } else {
+                state.acts[0]
+            }
+        };
+        let unreachable = |kind: io::ErrorKind| Err(NotReady::Unreachable(Box::new(io::Error::from(kind))));
+        match act {
+            Act::Down => unreachable(io::ErrorKind::ConnectionRefused),
+            Act::Deaf => {
+                sleep_until(until).await;
+                unreachable(io::ErrorKind::TimedOut)
+            }
+            Act::Full => {
+                sleep_until(until).await;
+                Err(NotReady::Busy)
+            }
+            Act::Dead => Ok(Box::new(Opened(self.clone(), None))),
+            Act::Says(verdict) => Ok(Box::new(Opened(self.clone(), Some(verdict)))),
+        }
+    }
+
+    fn sweep(&self, _: Instant) {}
+}
+
+struct Opened(Puppet, Option<Verdict>);
+
+#[async_trait]
+impl Connection for Opened {
+    async fn ask(self: Box<Self>, question: Question, _: Instant) -> Result<Reply, NotSent> {
+        let Some(verdict) = self.1 else {
+            return Err(NotSent(question));
+        };
+        self.0.0.lock().unwrap().asked += 1;
+        Ok(Reply {
+            verdict,
+            ldap_result: 0,
+            sub_code: 0,
+            sent: monotonic(),
+            bind: Duration::ZERO,
+        })
+    }
+}
+
+/// Draws as close to 1 as can be, so that every wait is its ceiling.
+#[derive(Debug)]
+struct Highest;
+impl Random for Highest {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(0xff);
+    }
+}
+
+fn forest(controllers: &[&Puppet]) -> Forest {
+    let named = (1..).zip(controllers).map(|(number, controller)| {
+        let directory: Box<dyn Directory> = Box::new(Puppet::clone(controller));
+        (format!("dc{number}"), directory)
+    });
+    Forest::new("corp", named.collect(), CONNECT, Arc::new(Highest))
+}
+
+fn alice() -> Person {
+    Person {
+        object: "6995b085-9404-416e-8f04-0123456789ab".parse().unwrap(),
+        name: "alice@corp.example.test".parse().unwrap(),
+    }
+}
+
+async fn check(forest: &Forest, within: Duration) -> VerdictReport {
+    let now = monotonic();
+    forest
+        .check(question(&alice(), PASSWORD), now, now + within)
+        .await
+}
+
+/// Who answered, if anybody.
+async fn answers(forest: &Forest) -> Option<String> {
+    check(forest, SHARE).await.controller
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_preferred_controller_is_asked() {
+    let (dc1, dc2) = (Puppet::new([ACCEPTS]), Puppet::new([ACCEPTS]));
+    let forest = forest(&[&dc1, &dc2]);
+    for _ in 0..3 {
+        assert_eq!(answers(&forest).await.unwrap(), "dc1");
+    }
+    assert_eq!((dc1.asked(), dc2.tried()), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_is_down_is_avoided_and_used_again_later() {
+    let (dc1, dc2) = (Puppet::new([Act::Down]), Puppet::new([ACCEPTS]));
+    let forest = forest(&[&dc1, &dc2]);
+    for _ in 0..3 {
+        assert_eq!(answers(&forest).await.unwrap(), "dc2");
+    }
+    assert_eq!(dc1.tried(), 1, "the others did not lose time on it");
+    // Still down after the first second, so that it is left alone for longer.
+    tokio::time::advance(SECOND).await;
+    assert_eq!(answers(&forest).await.unwrap(), "dc2");
+    assert_eq!(dc1.tried(), 2);
+    dc1.now(ACCEPTS);
+    tokio::time::advance(SECOND).await;
+    assert_eq!(answers(&forest).await.unwrap(), "dc2");
+    tokio::time::advance(SECOND).await;
+    assert_eq!(answers(&forest).await.unwrap(), "dc1");
+    assert_eq!(answers(&forest).await.unwrap(), "dc1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_fail_together_count_as_one_failure() {
+    let (dc1, dc2) = (Puppet::new([Act::Deaf]), Puppet::new([ACCEPTS]));
+    let forest = forest(&[&dc1, &dc2]);
+    let reports = futures::future::join_all((0..8).map(|_| check(&forest, SHARE))).await;
+    assert!(reports.iter().all(|report| report.verdict == Verdict::Accepted));
+    assert_eq!((dc1.tried(), dc2.asked()), (8, 8));
+    dc1.now(ACCEPTS);
+    tokio::time::advance(SECOND).await;
+    assert_eq!(answers(&forest).await.unwrap(), "dc1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_deaf_controllers_leave_time_for_the_third() {
+    let (dc1, dc2) = (Puppet::new([Act::Deaf]), Puppet::new([Act::Deaf]));
+    let forest = forest(&[&dc1, &dc2, &Puppet::new([ACCEPTS])]);
+    let report = check(&forest, SHARE).await;
+    assert_eq!(report.controller.unwrap(), "dc3");
+    assert_eq!(report.wait, 2 * CONNECT);
+    // Later only one of them is tried again, not both.
+    tokio::time::advance(SECOND).await;
+    let report = check(&forest, SHARE).await;
+    assert_eq!(report.controller.unwrap(), "dc3");
+    assert_eq!(report.wait, CONNECT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_second_controller_sees_a_password() {
+    use Verdict::{Accepted, Locked, OtherObject, Restricted, RightBut, Unavailable as Un, Wrong};
+    for (verdict, next) in [
+        (Accepted, "dc1"),
+        (Wrong, "dc1"),
+        (RightBut(Obstacle::Disabled), "dc1"),
+        (Locked, "dc1"),
+        (Restricted, "dc1"),
+        (OtherObject, "dc1"),
+        (Un(Unavailable::DirectoryFault), "dc1"),
+        (Un(Unavailable::ObjectUnknown), "dc1"),
+        // These do not judge: the next user is asked about elsewhere.
+        (Un(Unavailable::DirectoryDeclined), "dc2"),
+        (Un(Unavailable::TimedOut), "dc2"),
+        (Un(Unavailable::ConnectionLost), "dc2"),
+    ] {
+        let (dc1, dc2) = (Puppet::new([Act::Says(verdict)]), Puppet::new([ACCEPTS]));
+        let forest = forest(&[&dc1, &dc2]);
+        let report = check(&forest, SHARE).await;
+        assert_eq!(
+            (report.verdict, report.controller.as_deref()),
+            (verdict, Some("dc1"))
+        );
+        assert_eq!((dc1.asked(), dc2.tried()), (1, 0), "{verdict:?}");
+        assert_eq!(answers(&forest).await.unwrap(), next, "after {verdict:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_connection_is_replaced_and_the_password_is_shown_once() {
+    let (dc1, dc2) = (Puppet::new([Act::Dead, ACCEPTS]), Puppet::new([ACCEPTS]));
+    assert_eq!(answers(&forest(&[&dc1, &dc2])).await.unwrap(), "dc1");
+    assert_eq!((dc1.tried(), dc1.asked(), dc2.tried()), (2, 1, 0));
+
+    let (dc1, dc2) = (Puppet::new([Act::Dead]), Puppet::new([ACCEPTS]));
+    assert_eq!(answers(&forest(&[&dc1, &dc2])).await.unwrap(), "dc2");
+    assert_eq!((dc1.tried(), dc1.asked(), dc2.asked()), (2, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_controller_nobody_was_asked_and_it_is_said_why() {
+    use Act::{Dead, Deaf, Down, Full};
+    for (first, second, why) in [
+        (Down, Down, NotAsked::NoController),
+        (Deaf, Down, NotAsked::NoController),
+        (Dead, Dead, NotAsked::NoController),
+        (Full, Full, NotAsked::Busy),
+        (Full, Down, NotAsked::Busy),
+        (Down, Full, NotAsked::Busy),
+    ] {
+        let report = check(&forest(&[&Puppet::new([first]), &Puppet::new([second])]), SHARE).await;
+        let expected = VerdictReport::bare(Verdict::NotAsked(why));
+        assert_eq!(report, expected, "{first:?}, {second:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_controller_gives_way_and_is_not_avoided() {
+    let (dc1, dc2) = (Puppet::new([Act::Full, ACCEPTS]), Puppet::new([ACCEPTS]));
+    let forest = forest(&[&dc1, &dc2]);
+    assert_eq!(answers(&forest).await.unwrap(), "dc2");
+    assert_eq!(answers(&forest).await.unwrap(), "dc1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_controller_is_tried_even_if_it_is_avoided() {
+    let dc1 = Puppet::new([Act::Down, ACCEPTS]);
+    let forest = forest(&[&dc1]);
+    assert_eq!(answers(&forest).await, None);
+    assert_eq!(answers(&forest).await.unwrap(), "dc1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_comes_first_is_not_held_against_the_controller() {
+    let (dc1, dc2) = (Puppet::new([Act::Deaf, ACCEPTS]), Puppet::new([ACCEPTS]));
+    let forest = forest(&[&dc1, &dc2]);
+    let start = monotonic();
+    let report = check(&forest, CONNECT / 2).await;
+    assert_eq!(report, VerdictReport::bare(Verdict::NotAsked(NotAsked::Late)));
+    assert_eq!(monotonic() - start, CONNECT / 2);
+    assert_eq!(dc2.tried(), 0);
+    assert_eq!(answers(&forest).await.unwrap(), "dc1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_request_is_not_asked_at_all() {
+    let dc1 = Puppet::new([ACCEPTS]);
+    let report = check(&forest(&[&dc1]), Duration::ZERO).await;
+    assert_eq!(report.verdict, Verdict::NotAsked(NotAsked::Late));
+    assert_eq!(dc1.tried(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_domain_is_asked_about_in_its_own_forest() {
+    let (corp, lab) = (Puppet::new([ACCEPTS]), Puppet::new([ACCEPTS]));
+    let domain = |name: &str| name.parse().unwrap();
+    let forests = Forests::new(vec![
+        (
+            vec![domain("corp.example.test"), domain("example.test")],
+            forest(&[&corp]),
+        ),
+        (vec![domain("lab.example.test")], forest(&[&lab])),
+    ]);
+    for name in ["corp.example.test", "Example.TEST"] {
+        check(forests.of(&domain(name)).unwrap(), SHARE).await;
+    }
+    check(forests.of(&domain("lab.example.test")).unwrap(), SHARE).await;
+    assert_eq!((corp.asked(), lab.asked()), (2, 1));
+    assert!(forests.of(&domain("other.corp.example.test")).is_none());
+}

@@ -1,0 +1,13 @@
+//! The way to a directory as the rest of the agent uses it: from a question to a verdict, over real
+//! sockets and TLS.
+
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+mod bench;
+mod contract;
+mod controllers;
+mod faults;
+mod forest;
+mod identity;
+mod network;
+mod real;
