@@ -58,6 +58,8 @@ pub struct Limits {
     pub window: Duration,
     /// No refusal leaves earlier after its receipt.
     pub floor: Duration,
+    /// Whether a sign-in goes on to another agent after its first one may have asked the directory.
+    pub hand_off: bool,
 }
 
 impl Default for Limits {
@@ -70,6 +72,7 @@ impl Default for Limits {
             // Active Directory's own default.
             window: Duration::from_secs(30 * 60),
             floor: Duration::from_millis(250),
+            hand_off: true,
         }
     }
 }
@@ -245,6 +248,7 @@ fn limits(fields: &mut Fields<'_>) -> Option<Limits> {
     let budget = number(fields, "budget", default.budget.into(), &BUDGET);
     let default_minutes = default.window.as_secs() / 60;
     let window = number(fields, "window_minutes", default_minutes, &WINDOW_MINUTES);
+    let hand_off = fields.or("hand_off", default.hand_off, "true or false");
     let (deadline, attempt, floor) = (deadline?, attempt?, floor?);
     if attempt > deadline {
         fields.mistake("attempt_ms", "is more than deadline_ms; expected at most that");
@@ -258,6 +262,7 @@ fn limits(fields: &mut Fields<'_>) -> Option<Limits> {
         floor,
         budget: u32::try_from(budget?).ok()?,
         window: Duration::from_secs(window? * 60),
+        hand_off: hand_off?,
     })
 }
 

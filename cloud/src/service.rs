@@ -207,8 +207,15 @@ impl Rooms {
     ) -> Result<Self, ServeError> {
         let tenants = Tenants::new(store.clone(), back);
         let trust = Trust::open(&config.trust(), store.clone(), back)?;
-        let dispatch =
-            Dispatch::start(trust.clone(), bus, config.limits.attempt, back, back_stop.clone()).await;
+        let dispatch = Dispatch::start(
+            trust.clone(),
+            bus,
+            config.limits.attempt,
+            config.limits.hand_off,
+            back,
+            back_stop.clone(),
+        )
+        .await;
         // Last of all that can fail: a start that fails later would count as an unclean stop.
         let budgets = Budgets::open(config.limits.rules(), store.clone(), back).await?;
         let parts = Parts {

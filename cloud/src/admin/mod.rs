@@ -8,7 +8,7 @@ mod cli;
 mod rpc;
 pub mod socket;
 
-use postern_proto::ids::TenantId;
+use postern_proto::ids::{AgentId, TenantId};
 
 use crate::dispatch::{AgentPresence, Dispatch};
 use crate::sign_in::SignInLog;
@@ -65,6 +65,27 @@ impl Administration {
                 (record, presence)
             })
             .collect())
+    }
+
+    /// Lets nothing new go to an agent, or lets it again; what it has is finished. Stands until it is
+    /// taken back, also after restarts. The agent, unless the tenant has none of that id.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store does not answer.
+    pub async fn set_drained(
+        &self,
+        tenant: TenantId,
+        agent: AgentId,
+        drained: bool,
+    ) -> Result<Option<(AgentRecord, Option<AgentPresence>)>, StoreError> {
+        if !self.trust.set_drained(tenant, agent, drained).await? {
+            return Ok(None);
+        }
+        self.dispatch.set_drained(agent, drained).await;
+        let all = self.agents(tenant).await?;
+        Ok(all
+            .into_iter()
+            .find(|(record, _)| record.registration.agent == agent))
     }
 
     /// The sign-in log.

@@ -45,6 +45,18 @@ impl AdminService {
     }
 }
 
+impl AdminService {
+    async fn set_drained(&self, request: wire::AgentRequest, drained: bool) -> Answer<wire::Agent> {
+        let tenant = self.tenant(&request.tenant).await?;
+        let id = parse(&request.id)?;
+        let found = self.0.set_drained(tenant.id, id, drained).await;
+        let (agent, presence) = found
+            .map_err(|error| store(&error))?
+            .ok_or_else(|| Status::not_found("id: not found"))?;
+        Ok(Response::new(agent_wire(&tenant, agent, presence)))
+    }
+}
+
 type Answer<T> = Result<Response<T>, Status>;
 
 fn deleted() -> Answer<wire::Deleted> {
@@ -296,6 +308,14 @@ impl Admin for AdminService {
         Ok(Response::new(wire::ListAgentsResponse { agents }))
     }
 
+    async fn drain_agent(&self, request: Request<wire::AgentRequest>) -> Answer<wire::Agent> {
+        self.set_drained(request.into_inner(), true).await
+    }
+
+    async fn resume_agent(&self, request: Request<wire::AgentRequest>) -> Answer<wire::Agent> {
+        self.set_drained(request.into_inner(), false).await
+    }
+
     async fn list_sign_ins(
         &self,
         request: Request<wire::ListSignInsRequest>,
@@ -458,6 +478,7 @@ fn agent_wire(tenant: &Tenant, agent: AgentRecord, presence: Option<AgentPresenc
         }),
         fingerprint: hex::encode(agent.fingerprint),
         certificate_expires_unix_ms: agent.expires.unix_ms(),
+        drained: agent.registration.drained,
     }
 }
 

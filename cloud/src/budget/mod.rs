@@ -171,6 +171,19 @@ impl Budgets {
         }
     }
 
+    /// Charges the account once more, if that is possible without waiting.
+    pub fn charge_now(&self, account: Account) -> Option<Charged> {
+        let mut core = self.0.core();
+        match core.enter(account, self.0.clock.now()) {
+            Entry::Charged(charge) => Some(self.charged(charge)),
+            Entry::Refused(_) => None,
+            Entry::Waits(ticket) => {
+                core.leave(account, ticket);
+                None
+            }
+        }
+    }
+
     /// Removes the rows of windows that are over.
     ///
     /// # Errors

@@ -1,10 +1,23 @@
-//! The decisions of dispatch: who is present, who gets a question, what silence and refusals mean.
+//! The decisions of dispatch: who gets a question, what silence, losses and refusals mean.
 //! No I/O, no clock, no randomness of its own: events in, effects out.
 //!
-//! A question has one attempt at a time. An agent that certainly did not ask the directory hands
-//! it back, and another one gets it. Once the directory may have been asked, the question ends:
-//! a second attempt after that needs a second charge of the account's budget (rule 5) and would be
-//! one more arm of [`Core::end_attempt`].
+//! ```text
+//!            ┌──────────── certainly not asked: another agent, freely ───────────┐
+//!            ▼                                                                   │
+//!  asked ─▶ attempt ─▶ a verdict about the password ─▶ answered                  │
+//!                 │                                                              │
+//!                 ├─▶ unavailable, and the directory counted nothing ────────────┤
+//!                 │                                                              │
+//!                 └─▶ lost, late, or unavailable: perhaps counted ─▶ charge? ────┘ once
+//!                                                                       │ no
+//!                                                                       ▼
+//!                                                              "unavailable"
+//! ```
+//!
+//! At most two attempts of a question may have reached a directory. Of both the first authentic
+//! verdict about the password decides, also that of an attempt whose share of time is over.
+
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -12,23 +25,17 @@ use std::time::{Duration, Instant};
 use postern_kit::clock::Timestamp;
 use postern_proto::ids::{AgentId, RequestId, TenantId};
 use postern_proto::names::DomainName;
-use postern_proto::verdict::{NotAsked, Unavailable, Verdict, VerdictReport};
+use postern_proto::verdict::{DirectoryCount, NotAsked, Unavailable, Verdict, VerdictReport};
 
+use self::streams::{Choice, Streams};
 use super::{Attempt, Judgement, NotAdmitted};
 
 /// Most requests in flight on one stream. An agent takes 256 by default; more than that wait
 /// nowhere but in its queue.
 pub(super) const OUTSTANDING_MAX: usize = 256;
 
-/// Pings while requests are outstanding: a lost agent is noticed inside a sign-in's deadline.
-const PING_BUSY: Duration = Duration::from_secs(2);
-/// Pings while nothing is: keeps middleboxes awake.
-const PING_IDLE: Duration = Duration::from_secs(30);
-/// Time to answer one. The agent answers from memory, so this is the network's time.
-const PONG_WAIT: Duration = Duration::from_secs(2);
-
-/// A session gets its successor a minute before its end.
-const SESSION_RENEW: Duration = Duration::from_secs(4 * 60);
+/// Attempts of a question that may have reached a directory.
+const REACHED_MAX: usize = 2;
 
 /// One attached stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +52,8 @@ pub(super) struct Attached {
     pub(super) agent: AgentId,
     pub(super) tenant: TenantId,
     pub(super) domains: BTreeSet<DomainName>,
+    /// An administrator wants nothing new to go there.
+    pub(super) drained: bool,
 }
 
 /// What must be known of a question to place it.
@@ -70,12 +79,16 @@ pub(super) enum Event {
     AgentDrains(StreamId),
     Detached(StreamId),
     Asked(Asked),
+    /// Whether the account was charged for a second attempt.
+    Charged(RequestId, bool),
     /// An authentic verdict.
     Verdict(AttemptId, VerdictReport),
     /// The agent does not know the session that the attempt was sealed under.
     UnknownSession(StreamId, AttemptId),
     /// The request could not be put on its way: certainly nobody got it.
     NotWritten(AttemptId),
+    /// An administrator lets nothing new go to an agent, or lets it again.
+    SetDrained(AgentId, bool),
     /// Time passed.
     Tick,
     /// The replica stops: nothing new, and what is there may end.
@@ -94,6 +107,8 @@ pub(super) enum Effect {
         request: RequestId,
         until: Instant,
     },
+    /// Charge the account for a second attempt, without waiting, and say whether that was possible.
+    Charge(RequestId),
     /// The attempt is over: its verdict key is worthless.
     Forget(StreamId, AttemptId),
     Answer(RequestId, Judgement),
@@ -104,72 +119,86 @@ pub(super) enum Effect {
 }
 
 #[derive(Debug)]
-struct Stream {
-    attached: Attached,
-    /// Since when a session stands; `None` before the first.
-    session: Option<Instant>,
-    /// The agent stops, or has a newer stream.
-    draining: bool,
-    outstanding: BTreeSet<AttemptId>,
-    heard: Instant,
-    pinged: Option<Instant>,
-    pings: u64,
-}
-
-impl Stream {
-    fn ping_due(&self) -> Instant {
-        match self.pinged {
-            // It is dead unless it is heard before then.
-            Some(at) => at + PONG_WAIT,
-            None => {
-                self.heard
-                    + if self.outstanding.is_empty() {
-                        PING_IDLE
-                    } else {
-                        PING_BUSY
-                    }
-            }
-        }
-    }
-
-    /// Nothing new goes there, and nothing is on its way back.
-    fn is_done(&self) -> bool {
-        self.draining && self.outstanding.is_empty()
-    }
-
-    fn takes(&self, tenant: TenantId, domain: &DomainName) -> bool {
-        self.session.is_some()
-            && !self.draining
-            && self.attached.tenant == tenant
-            && self.attached.domains.contains(domain)
-    }
-}
-
-#[derive(Debug)]
 struct Question {
     asked: Asked,
     tried: BTreeSet<AgentId>,
     attempts: Vec<Attempt>,
+    /// Those that can still be answered, late ones included.
+    running: BTreeSet<AttemptId>,
+}
+
+impl Question {
+    /// Attempts that may have reached a directory.
+    fn reached(&self) -> usize {
+        let reached = |attempt: &&Attempt| !matches!(attempt.verdict(), Some(Verdict::NotAsked(_)));
+        self.attempts.iter().filter(reached).count()
+    }
+
+    /// What is to be said if nobody says more: that somebody was asked outweighs that somebody was not.
+    fn so_far(&self) -> Verdict {
+        let verdicts = || self.attempts.iter().rev().filter_map(Attempt::verdict);
+        let unavailable = verdicts().find(|verdict| matches!(verdict, Verdict::Unavailable(_)));
+        let nobody = Verdict::NotAsked(NotAsked::NoController);
+        unavailable.or_else(|| verdicts().next()).unwrap_or(nobody)
+    }
 }
 
 #[derive(Debug)]
 struct Running {
     request: RequestId,
-    agent: AgentId,
+    /// Its place among the question's attempts.
+    place: usize,
     stream: StreamId,
     started: Instant,
     until: Instant,
+    /// Its share is over; a verdict still counts.
+    late: bool,
     /// Whether it was sealed again after an unknown session, which counts once.
     resealed: bool,
+}
+
+/// What a verdict means for its question.
+enum Meaning {
+    /// It is about the password, or no agent could say more.
+    Decides,
+    /// The directory was not asked, or counted nothing: another agent may be, on the same charge.
+    Free,
+    /// The directory may have counted a failure.
+    Ambiguous,
+}
+
+fn meaning(verdict: Verdict) -> Meaning {
+    match verdict {
+        Verdict::Accepted
+        | Verdict::Wrong
+        | Verdict::RightBut(_)
+        | Verdict::Locked
+        | Verdict::Restricted
+        | Verdict::OtherObject
+        // No directory may see it, whichever agent asks.
+        | Verdict::NotAsked(NotAsked::RefusedInput) => Meaning::Decides,
+        Verdict::NotAsked(_) => Meaning::Free,
+        Verdict::Unavailable(_) => match verdict.directory_count() {
+            DirectoryCount::Untouched | DirectoryCount::Cleared => Meaning::Free,
+            DirectoryCount::PerhapsOneMore => Meaning::Ambiguous,
+        },
+    }
+}
+
+/// How an event is taken: the time, the dice, and what is to be done.
+struct Step<'a> {
+    now: Instant,
+    chance: &'a mut dyn FnMut(u64) -> u64,
+    effects: Vec<Effect>,
 }
 
 /// The state of dispatch.
 #[derive(Debug)]
 pub(super) struct Core {
     attempt_share: Duration,
-    streams: BTreeMap<StreamId, Stream>,
-    /// The newest stream of each agent.
-    newest: BTreeMap<AgentId, StreamId>,
+    /// Whether a question may go on to another agent after somebody may have asked.
+    hand_off: bool,
+    streams: Streams,
     questions: BTreeMap<RequestId, Question>,
     running: BTreeMap<AttemptId, Running>,
     attempts: u64,
@@ -178,11 +207,11 @@ pub(super) struct Core {
 
 impl Core {
     /// With `attempt_share` as the time that one attempt has.
-    pub(super) fn new(attempt_share: Duration) -> Self {
+    pub(super) fn new(attempt_share: Duration, hand_off: bool) -> Self {
         Self {
             attempt_share,
-            streams: BTreeMap::new(),
-            newest: BTreeMap::new(),
+            hand_off,
+            streams: Streams::default(),
             questions: BTreeMap::new(),
             running: BTreeMap::new(),
             attempts: 0,
@@ -192,249 +221,250 @@ impl Core {
 
     /// Whether a question about this domain would be given to an agent.
     pub(super) fn admit(&self, tenant: TenantId, domain: &DomainName) -> Result<(), NotAdmitted> {
-        let mut serving = self
-            .streams
-            .values()
-            .filter(|stream| stream.takes(tenant, domain))
-            .peekable();
-        if self.draining || serving.peek().is_none() {
+        if self.draining {
             return Err(NotAdmitted::NoAgent);
         }
-        let free = serving.any(|stream| stream.outstanding.len() < OUTSTANDING_MAX);
-        if free { Ok(()) } else { Err(NotAdmitted::Busy) }
+        self.streams.admit(tenant, domain)
     }
 
     /// Requests in flight with an agent and since when it is attached; `None` if it is not.
     pub(super) fn presence(&self, agent: AgentId) -> Option<(usize, Timestamp)> {
-        let stream = self
-            .newest
-            .get(&agent)
-            .and_then(|stream| self.streams.get(stream))?;
-        Some((stream.outstanding.len(), stream.attached.since))
+        self.streams.presence(agent)
     }
 
-    /// Takes an event at `now`. `chance` breaks ties between agents.
+    /// Takes an event at `now`. `chance` draws below its bound.
     pub(super) fn on(
         &mut self,
         event: Event,
         now: Instant,
         chance: &mut dyn FnMut(u64) -> u64,
     ) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let mut step = Step {
+            now,
+            chance,
+            effects: Vec::new(),
+        };
         match event {
-            Event::Attached(id, attached) => self.attach(id, attached, now, &mut effects),
-            Event::KeyAnnounced(id) => effects.push(Effect::Announce(id)),
-            Event::SessionReady(id) => {
-                if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.session = Some(now);
-                }
-            }
-            Event::Heard(id) => {
-                if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.heard = now;
-                    stream.pinged = None;
-                }
-            }
+            Event::Attached(id, attached) => self.attach(id, attached, &mut step),
+            Event::KeyAnnounced(id) => step.effects.push(Effect::Announce(id)),
+            Event::SessionReady(id) => self.streams.session_stands(id, now),
+            Event::Heard(id) => self.streams.heard(id, now),
             Event::AgentDrains(id) => {
-                if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.draining = true;
-                    effects.extend(stream.is_done().then_some(Effect::Close(id)));
-                }
+                let done = self.streams.drain(id);
+                step.effects.extend(done.then_some(Effect::Close(id)));
             }
-            Event::Detached(id) => self.detach(id, now, chance, &mut effects),
+            Event::Detached(id) => self.detach(id, &mut step),
             Event::Asked(asked) => {
                 let request = asked.request;
                 let question = Question {
                     asked,
                     tried: BTreeSet::new(),
                     attempts: Vec::new(),
+                    running: BTreeSet::new(),
                 };
                 self.questions.insert(request, question);
-                self.place(
-                    request,
-                    Verdict::NotAsked(NotAsked::NoController),
-                    now,
-                    chance,
-                    &mut effects,
-                );
+                if self.draining {
+                    self.conclude(request, &mut step);
+                } else {
+                    self.place(request, &mut step);
+                }
             }
-            Event::Verdict(attempt, report) => self.end_attempt(attempt, report, now, chance, &mut effects),
-            Event::UnknownSession(id, attempt) => {
-                self.unknown_session(id, attempt, now, chance, &mut effects)
-            }
+            Event::Charged(request, true) => self.place(request, &mut step),
+            Event::Charged(request, false) => self.conclude(request, &mut step),
+            Event::Verdict(attempt, report) => self.verdict(attempt, report, &mut step),
+            Event::UnknownSession(id, attempt) => self.unknown_session(id, attempt, &mut step),
             Event::NotWritten(attempt) => {
                 let report = VerdictReport::bare(Verdict::NotAsked(NotAsked::Busy));
-                self.end_attempt(attempt, report, now, chance, &mut effects);
+                self.end_attempt(attempt, report, &mut step);
             }
-            Event::Tick => self.tick(now, chance, &mut effects),
+            Event::SetDrained(agent, drained) => self.streams.set_drained(agent, drained),
+            Event::Tick => self.tick(&mut step),
             Event::Drain => {
                 self.draining = true;
-                effects.extend(self.streams.keys().copied().map(Effect::TellDraining));
+                step.effects.extend(self.streams.ids().map(Effect::TellDraining));
             }
         }
-        effects
+        step.effects
     }
 
     /// When [`Event::Tick`] is due; `None` if nothing is.
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        let streams = self.streams.values().flat_map(|stream| {
-            [
-                Some(stream.ping_due()),
-                stream.session.map(|since| since + SESSION_RENEW),
-            ]
-            .into_iter()
-            .flatten()
-        });
-        streams
-            .chain(self.running.values().map(|running| running.until))
+        let attempts = self.running.values().filter(|running| !running.late);
+        attempts
+            .map(|running| running.until)
+            .chain(self.streams.next_due())
             .min()
     }
 
-    fn attach(&mut self, id: StreamId, attached: Attached, now: Instant, effects: &mut Vec<Effect>) {
-        if let Some(older) = self.newest.insert(attached.agent, id)
-            && let Some(stream) = self.streams.get_mut(&older)
-        {
-            // The agent dialled anew. What it has may come back on the old stream, nothing new goes there.
-            stream.draining = true;
-            effects.push(Effect::TellDraining(older));
-            effects.extend(stream.is_done().then_some(Effect::Close(older)));
+    fn attach(&mut self, id: StreamId, attached: Attached, step: &mut Step<'_>) {
+        if let Some((older, done)) = self.streams.attach(id, attached, step.now) {
+            step.effects.push(Effect::TellDraining(older));
+            step.effects.extend(done.then_some(Effect::Close(older)));
         }
-        let stream = Stream {
-            attached,
-            session: None,
-            draining: false,
-            outstanding: BTreeSet::new(),
-            heard: now,
-            pinged: None,
-            pings: 0,
-        };
-        self.streams.insert(id, stream);
         if self.draining {
-            effects.push(Effect::TellDraining(id));
+            step.effects.push(Effect::TellDraining(id));
         }
     }
 
-    fn detach(
-        &mut self,
-        id: StreamId,
-        now: Instant,
-        chance: &mut dyn FnMut(u64) -> u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(stream) = self.streams.remove(&id) else {
-            return;
-        };
-        if self.newest.get(&stream.attached.agent) == Some(&id) {
-            self.newest.remove(&stream.attached.agent);
-        }
-        for attempt in stream.outstanding {
+    fn detach(&mut self, id: StreamId, step: &mut Step<'_>) {
+        for attempt in self.streams.detach(id).unwrap_or_default() {
             let report = VerdictReport::bare(Verdict::Unavailable(Unavailable::ConnectionLost));
-            self.end_attempt(attempt, report, now, chance, effects);
+            self.end_attempt(attempt, report, step);
         }
     }
 
-    /// Gives a question to the agent with the least to do, or answers it with `otherwise`.
-    fn place(
-        &mut self,
-        request: RequestId,
-        otherwise: Verdict,
-        now: Instant,
-        chance: &mut dyn FnMut(u64) -> u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(question) = self.questions.get_mut(&request) else {
+    fn choose(&self, question: &Question, step: &mut Step<'_>) -> Choice {
+        let asked = &question.asked;
+        if step.now >= asked.deadline {
+            return Choice::Nobody;
+        }
+        let (tried, chance) = (&question.tried, &mut *step.chance);
+        self.streams
+            .choose(asked.tenant, &asked.domain, tried, step.now, chance)
+    }
+
+    /// Gives a question to an agent that has not had it, or concludes it.
+    fn place(&mut self, request: RequestId, step: &mut Step<'_>) {
+        let Some(question) = self.questions.get(&request) else {
             return;
         };
-        let asked = &question.asked;
-        let choice = if self.draining || now >= asked.deadline {
-            Choice::Nobody
-        } else {
-            choose(&self.streams, question, chance)
+        let choice = self.choose(question, step);
+        let (Choice::Stream(stream), Some(question)) = (choice, self.questions.get_mut(&request)) else {
+            if choice == Choice::AllBusy
+                && self
+                    .questions
+                    .get(&request)
+                    .is_some_and(|q| q.attempts.is_empty())
+            {
+                return self.answer(request, Verdict::NotAsked(NotAsked::Busy), step);
+            }
+            return self.conclude(request, step);
         };
-        let chosen = match choice {
-            Choice::Stream(id) => self.streams.get_mut(&id).map(|stream| (id, stream)),
-            Choice::AllBusy | Choice::Nobody => None,
-        };
-        let Some((id, stream)) = chosen else {
-            // Once somebody handed it back, the reason for that says more.
-            let busy = choice == Choice::AllBusy && question.attempts.is_empty();
-            let verdict = if busy {
-                Verdict::NotAsked(NotAsked::Busy)
-            } else {
-                otherwise
-            };
-            self.answer(request, verdict, effects);
+        let Some(agent) = self.streams.agent(stream) else {
             return;
         };
         self.attempts += 1;
         let attempt = AttemptId(self.attempts);
-        let until = asked.deadline.min(now + self.attempt_share);
-        let agent = stream.attached.agent;
+        let until = question.asked.deadline.min(step.now + self.attempt_share);
         question.tried.insert(agent);
-        stream.outstanding.insert(attempt);
-        self.running.insert(
-            attempt,
-            Running {
-                request,
-                agent,
-                stream: id,
-                started: now,
-                until,
-                resealed: false,
-            },
-        );
-        effects.push(Effect::Write {
-            stream: id,
+        question.running.insert(attempt);
+        question.attempts.push(Attempt {
+            agent,
+            report: None,
+            total: Duration::ZERO,
+        });
+        let running = Running {
+            request,
+            place: question.attempts.len() - 1,
+            stream,
+            started: step.now,
+            until,
+            late: false,
+            resealed: false,
+        };
+        self.streams.begin(stream, attempt);
+        self.running.insert(attempt, running);
+        step.effects.push(Effect::Write {
+            stream,
             attempt,
             request,
             until,
         });
     }
 
+    /// An authentic verdict. One that comes late decides, or says nothing new.
+    fn verdict(&mut self, attempt: AttemptId, report: VerdictReport, step: &mut Step<'_>) {
+        let Some(running) = self.running.get(&attempt) else {
+            return;
+        };
+        let (stream, took) = (
+            running.stream,
+            step.now.saturating_duration_since(running.started),
+        );
+        // Whoever declines quickly must not look quick: it would draw everything.
+        let cost = match report.verdict {
+            Verdict::NotAsked(NotAsked::Busy | NotAsked::NoController) | Verdict::Unavailable(_) => {
+                took.max(self.attempt_share)
+            }
+            _ => took,
+        };
+        self.streams.took(stream, cost, step.now);
+        if report.verdict == Verdict::NotAsked(NotAsked::Draining) {
+            self.streams.drain(stream);
+        }
+        self.end_attempt(attempt, report, step);
+    }
+
     /// What a verdict, real or assumed, means for its question.
-    fn end_attempt(
-        &mut self,
-        attempt: AttemptId,
-        report: VerdictReport,
-        now: Instant,
-        chance: &mut dyn FnMut(u64) -> u64,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn end_attempt(&mut self, attempt: AttemptId, report: VerdictReport, step: &mut Step<'_>) {
         let Some(running) = self.running.remove(&attempt) else {
             return;
         };
-        effects.push(Effect::Forget(running.stream, attempt));
+        self.forget(attempt, running.stream, step);
         let Some(question) = self.questions.get_mut(&running.request) else {
             return;
         };
+        question.running.remove(&attempt);
         let verdict = report.verdict;
-        if let Some(stream) = self.streams.get_mut(&running.stream) {
-            stream.outstanding.remove(&attempt);
-            stream.draining |= verdict == Verdict::NotAsked(NotAsked::Draining);
-            effects.extend(stream.is_done().then_some(Effect::Close(running.stream)));
+        if let Some(entry) = question.attempts.get_mut(running.place) {
+            entry.report = Some(report);
+            entry.total = step.now.saturating_duration_since(running.started);
         }
-        let total = now.saturating_duration_since(running.started);
-        question.attempts.push(Attempt {
-            agent: running.agent,
-            report,
-            total,
-        });
-        match verdict {
-            // No directory may see it, whichever agent asks.
-            Verdict::NotAsked(NotAsked::RefusedInput) => self.answer(running.request, verdict, effects),
-            Verdict::NotAsked(_) => self.place(running.request, verdict, now, chance, effects),
-            _ => self.answer(running.request, verdict, effects),
+        match meaning(verdict) {
+            Meaning::Decides => self.answer(running.request, verdict, step),
+            // The question went on when it became late.
+            _ if running.late => {}
+            Meaning::Free => self.go_on(running.request, false, step),
+            Meaning::Ambiguous => self.go_on(running.request, true, step),
         }
     }
 
-    fn unknown_session(
-        &mut self,
-        id: StreamId,
-        attempt: AttemptId,
-        now: Instant,
-        chance: &mut dyn FnMut(u64) -> u64,
-        effects: &mut Vec<Effect>,
-    ) {
+    /// The share of an attempt is over. It goes on, and so does its question, elsewhere.
+    fn late(&mut self, attempt: AttemptId, step: &mut Step<'_>) {
+        let Some(running) = self.running.get_mut(&attempt) else {
+            return;
+        };
+        running.late = true;
+        let (request, stream, place) = (running.request, running.stream, running.place);
+        self.streams.took(stream, self.attempt_share, step.now);
+        if let Some(question) = self.questions.get_mut(&request)
+            && let Some(entry) = question.attempts.get_mut(place)
+        {
+            entry.report = Some(VerdictReport::bare(Verdict::Unavailable(Unavailable::TimedOut)));
+            entry.total = self.attempt_share;
+        }
+        self.go_on(request, true, step);
+    }
+
+    /// To another agent, if there is one and the rules allow it.
+    fn go_on(&mut self, request: RequestId, ambiguous: bool, step: &mut Step<'_>) {
+        let Some(question) = self.questions.get(&request) else {
+            return;
+        };
+        let reached = question.reached();
+        let allowed = reached < REACHED_MAX && (reached == 0 || self.hand_off);
+        if !allowed || !matches!(self.choose(question, step), Choice::Stream(_)) {
+            return self.conclude(request, step);
+        }
+        if ambiguous {
+            step.effects.push(Effect::Charge(request));
+        } else {
+            self.place(request, step);
+        }
+    }
+
+    /// Nobody else can be asked: answers with what is known, unless an attempt is still under way.
+    fn conclude(&mut self, request: RequestId, step: &mut Step<'_>) {
+        let Some(question) = self.questions.get(&request) else {
+            return;
+        };
+        let under_way = |attempt| self.running.get(attempt).is_some_and(|running| !running.late);
+        if !question.running.iter().any(under_way) {
+            self.answer(request, question.so_far(), step);
+        }
+    }
+
+    fn unknown_session(&mut self, id: StreamId, attempt: AttemptId, step: &mut Step<'_>) {
         // It is plain text: it counts on the stream that the attempt was written to, once.
         let Some(running) = self
             .running
@@ -445,11 +475,11 @@ impl Core {
         };
         if running.resealed {
             let report = VerdictReport::bare(Verdict::Unavailable(Unavailable::ConnectionLost));
-            return self.end_attempt(attempt, report, now, chance, effects);
+            return self.end_attempt(attempt, report, step);
         }
         running.resealed = true;
-        effects.push(Effect::Announce(id));
-        effects.push(Effect::Write {
+        step.effects.push(Effect::Announce(id));
+        step.effects.push(Effect::Write {
             stream: id,
             attempt,
             request: running.request,
@@ -457,87 +487,54 @@ impl Core {
         });
     }
 
-    fn answer(&mut self, request: RequestId, verdict: Verdict, effects: &mut Vec<Effect>) {
-        if let Some(question) = self.questions.remove(&request) {
-            effects.push(Effect::Answer(
-                request,
-                Judgement {
-                    verdict,
-                    attempts: question.attempts,
-                },
-            ));
-        }
+    fn forget(&mut self, attempt: AttemptId, stream: StreamId, step: &mut Step<'_>) {
+        step.effects.push(Effect::Forget(stream, attempt));
+        let done = self.streams.end(stream, attempt);
+        step.effects.extend(done.then_some(Effect::Close(stream)));
     }
 
-    fn tick(&mut self, now: Instant, chance: &mut dyn FnMut(u64) -> u64, effects: &mut Vec<Effect>) {
+    fn answer(&mut self, request: RequestId, verdict: Verdict, step: &mut Step<'_>) {
+        let Some(mut question) = self.questions.remove(&request) else {
+            return;
+        };
+        for attempt in question.running {
+            let Some(running) = self.running.remove(&attempt) else {
+                continue;
+            };
+            if let Some(entry) = question.attempts.get_mut(running.place) {
+                entry.total = step.now.saturating_duration_since(running.started);
+            }
+            self.forget(attempt, running.stream, step);
+        }
+        let judgement = Judgement {
+            verdict,
+            attempts: question.attempts,
+        };
+        step.effects.push(Effect::Answer(request, judgement));
+    }
+
+    fn tick(&mut self, step: &mut Step<'_>) {
+        let now = step.now;
+        let over = |(_, running): &(&AttemptId, &Running)| !running.late && running.until <= now;
         let late: Vec<_> = self
             .running
             .iter()
-            .filter(|(_, running)| running.until <= now)
+            .filter(over)
             .map(|(attempt, _)| *attempt)
             .collect();
         for attempt in late {
-            let report = VerdictReport::bare(Verdict::Unavailable(Unavailable::TimedOut));
-            self.end_attempt(attempt, report, now, chance, effects);
+            self.late(attempt, step);
         }
-        let mut silent = Vec::new();
-        for (id, stream) in &mut self.streams {
-            if stream.session.is_some_and(|since| since + SESSION_RENEW <= now) {
-                stream.session = Some(now);
-                effects.push(Effect::Announce(*id));
-            }
-            if stream.ping_due() > now {
-                continue;
-            }
-            if stream.pinged.is_some() {
-                silent.push(*id);
-            } else {
-                stream.pinged = Some(now);
-                stream.pings += 1;
-                effects.push(Effect::Ping(*id, stream.pings));
-            }
-        }
-        for id in silent {
-            effects.push(Effect::Close(id));
-            self.detach(id, now, chance, effects);
+        let due = self.streams.due(now);
+        step.effects
+            .extend(due.announce.into_iter().map(Effect::Announce));
+        let pings = due.ping.into_iter().map(|(id, number)| Effect::Ping(id, number));
+        step.effects.extend(pings);
+        for id in due.silent {
+            step.effects.push(Effect::Close(id));
+            self.detach(id, step);
         }
     }
-}
-
-/// Who gets a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Choice {
-    Stream(StreamId),
-    /// Some serve the domain, and all have as much as they take.
-    AllBusy,
-    Nobody,
-}
-
-/// The stream with the least to do among those that serve the question's domain and were not
-/// tried; a draw decides between equals.
-fn choose(
-    streams: &BTreeMap<StreamId, Stream>,
-    question: &Question,
-    chance: &mut dyn FnMut(u64) -> u64,
-) -> Choice {
-    let (tenant, domain) = (question.asked.tenant, &question.asked.domain);
-    let fitting = streams.iter().filter(|(_, stream)| {
-        stream.takes(tenant, domain) && !question.tried.contains(&stream.attached.agent)
-    });
-    let Some(least) = fitting.clone().map(|(_, stream)| stream.outstanding.len()).min() else {
-        return Choice::Nobody;
-    };
-    if least >= OUTSTANDING_MAX {
-        return Choice::AllBusy;
-    }
-    let best: Vec<_> = fitting
-        .filter(|(_, stream)| stream.outstanding.len() == least)
-        .map(|(id, _)| *id)
-        .collect();
-    let drawn = usize::try_from(chance(best.len() as u64)).ok();
-    drawn
-        .and_then(|at| best.get(at))
-        .map_or(Choice::Nobody, |id| Choice::Stream(*id))
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 //! * It is answered exactly once, at its deadline at the latest (I3).
 //! * After a request was written to a stream the directory counts as asked, unless the agent
 //!   proves otherwise under the verdict key.
+//! * At most two attempts of a question may have reached a directory, the second only if the account
+//!   could be charged for it.
 
 mod core;
 mod envelope;
@@ -57,6 +59,8 @@ pub struct Question {
     pub password: Password,
     /// When an answer is worthless, on the monotonic clock.
     pub deadline: Instant,
+    /// How its account is charged for a second attempt.
+    pub charges: Box<dyn Charges>,
 }
 
 /// One agent that was given a question, and what came of it.
@@ -64,10 +68,25 @@ pub struct Question {
 pub struct Attempt {
     /// The agent.
     pub agent: AgentId,
-    /// Its verdict; where it gave none, what that means.
-    pub report: VerdictReport,
+    /// Its verdict; where it gave none, what that means. `None`: the question was answered by
+    /// another attempt while this one was under way.
+    pub report: Option<VerdictReport>,
     /// From when the request was written until the verdict was there.
     pub total: Duration,
+}
+
+impl Attempt {
+    /// Its verdict, if the question waited for one.
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.report.as_ref().map(|report| report.verdict)
+    }
+}
+
+/// Charges the account of a question once more, for a second attempt after the first may have
+/// been counted.
+pub trait Charges: fmt::Debug + Send + Sync {
+    /// Charges without waiting. Whether that was possible.
+    fn again(&mut self) -> bool;
 }
 
 /// What came of a question.
@@ -126,16 +145,18 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Starts it; `attempt_share` is the time that one attempt has. Ends with `stop`, which
-    /// closes all streams: call [`Dispatch::drain`] before.
+    /// Starts it; `attempt_share` is the time that one attempt has, `hand_off` whether a question
+    /// goes on to another agent after somebody may have asked. Ends with `stop`, which closes all
+    /// streams: call [`Dispatch::drain`] before.
     pub async fn start(
         trust: Trust,
         bus: Arc<dyn Bus>,
         attempt_share: Duration,
+        hand_off: bool,
         seams: &Seams,
         stop: CancellationToken,
     ) -> Self {
-        let core = Arc::new(Mutex::new(Core::new(attempt_share)));
+        let core = Arc::new(Mutex::new(Core::new(attempt_share, hand_off)));
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (opened, open) = watch::channel(0);
         let replica = trust.replica();
@@ -157,6 +178,12 @@ impl Dispatch {
         let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         core.presence(agent)
             .map(|(in_flight, since)| AgentPresence { in_flight, since })
+    }
+
+    /// Lets nothing new go to an agent, or lets it again.
+    pub async fn set_drained(&self, agent: AgentId, drained: bool) {
+        // If the task has ended, nothing goes anywhere.
+        let _ = self.commands.send(Command::SetDrained(agent, drained)).await;
     }
 
     /// Takes no more questions, tells the agents, and waits until all questions are answered,

@@ -185,6 +185,7 @@ impl Attachment {
             tenant,
             domains,
             since: now,
+            drained: self.registration.drained,
         };
         let new = NewStream {
             id: self.id,

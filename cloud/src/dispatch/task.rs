@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use postern_kit::clock::{monotonic, sleep_until};
 use postern_kit::random::{self, Random};
-use postern_proto::ids::{RequestId, SessionId};
+use postern_proto::ids::{AgentId, RequestId, SessionId};
 use postern_proto::seal::{
     self, AnnouncedKey, Credentials, Header, Replica, SealError, SealingSession, VerdictOpener,
 };
@@ -33,6 +33,7 @@ pub(super) enum Command {
     AgentDrains(StreamId),
     Detach(StreamId),
     Ask(Question, oneshot::Sender<Judgement>),
+    SetDrained(AgentId, bool),
     Drain,
 }
 
@@ -49,7 +50,7 @@ pub(super) struct NewStream {
 /// The sealing side of a stream.
 #[derive(Debug)]
 struct Sealer {
-    agent: postern_proto::ids::AgentId,
+    agent: AgentId,
     stream: seal::Stream,
     key: Option<Box<AnnouncedKey>>,
     session: Option<(SealingSession, Instant)>,
@@ -190,6 +191,7 @@ impl Task {
                 self.asking.insert(question.request, (question, answer));
                 Some(Event::Asked(asked))
             }
+            Command::SetDrained(agent, drained) => Some(Event::SetDrained(agent, drained)),
             Command::Drain => Some(Event::Drain),
         }
     }
@@ -243,6 +245,10 @@ impl Task {
                 until,
             } => {
                 return self.write(stream, attempt, request, until).await;
+            }
+            Effect::Charge(request) => {
+                let (question, _) = self.asking.get_mut(&request)?;
+                return Some(Event::Charged(request, question.charges.again()));
             }
             Effect::Forget(_, attempt) => {
                 for place in self.places.remove(&attempt).unwrap_or_default() {

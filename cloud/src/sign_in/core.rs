@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use postern_proto::ids::UserId;
-use postern_proto::verdict::{NotAsked, Obstacle, Unavailable, Verdict};
+use postern_proto::verdict::{DirectoryCount, NotAsked, Obstacle, Unavailable, Verdict};
 
 use super::Outcome;
 use crate::budget::Refusal;
-use crate::dispatch::NotAdmitted;
+use crate::dispatch::{Attempt, NotAdmitted};
 
 /// How a sign-in ends, as the user is told and as the log has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,16 @@ impl Ending {
             code,
             ..Self::plain(Outcome::Unavailable)
         }
+    }
+}
+
+/// When to try again where there is too much to do: a queue of this system is empty within a second.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
+
+fn busy() -> Ending {
+    Ending {
+        retry_after: Some(BUSY_RETRY),
+        ..Ending::plain(Outcome::Busy)
     }
 }
 
@@ -73,7 +83,7 @@ pub(super) fn after_verdict(verdict: Verdict, user: UserId, tell_locked: bool) -
             }
         }),
         Verdict::NotAsked(why) => match why {
-            NotAsked::Busy => Ending::plain(Outcome::Busy),
+            NotAsked::Busy => busy(),
             NotAsked::RefusedInput => Ending::plain(Outcome::Refused),
             NotAsked::Late => Ending::unavailable(TIMED_OUT),
             NotAsked::Draining | NotAsked::NoController | NotAsked::UnknownDomain => {
@@ -87,7 +97,7 @@ pub(super) fn after_verdict(verdict: Verdict, user: UserId, tell_locked: bool) -
 pub(super) fn not_admitted(why: NotAdmitted) -> Ending {
     match why {
         NotAdmitted::NoAgent => Ending::unavailable(NO_AGENT),
-        NotAdmitted::Busy => Ending::plain(Outcome::Busy),
+        NotAdmitted::Busy => busy(),
     }
 }
 
@@ -98,8 +108,31 @@ pub(super) fn not_charged(why: Refusal) -> Ending {
             retry_after: Some(retry_after),
             ..Ending::plain(Outcome::TooManyAttempts)
         },
-        Refusal::Busy => Ending::plain(Outcome::Busy),
+        Refusal::Busy => busy(),
     }
+}
+
+/// What each of `charges` charges of an account comes to: in the order in which they were made, for
+/// the attempts that were made on them, once `verdict` has decided.
+pub(super) fn proven(attempts: &[Attempt], verdict: Verdict, charges: usize) -> Vec<DirectoryCount> {
+    // The directory has said that the password is right: whenever it judges another attempt with the
+    // same password, it counts nothing.
+    let right = matches!(verdict, Verdict::Accepted | Verdict::RightBut(_));
+    let counts = attempts.iter().map(|attempt| match attempt.verdict() {
+        Some(verdict) => verdict.directory_count(),
+        // Nobody waited for it, and it may still be counted.
+        None => DirectoryCount::PerhapsOneMore,
+    });
+    // What counted nothing leaves its charge to the next attempt.
+    let mut proven: Vec<_> = counts
+        .map(|count| match count {
+            DirectoryCount::PerhapsOneMore if right => DirectoryCount::Untouched,
+            count => count,
+        })
+        .filter(|count| *count != DirectoryCount::Untouched)
+        .collect();
+    proven.resize(charges, DirectoryCount::Untouched);
+    proven
 }
 
 /// The part of a sign-in's time that is kept for writing its record: a group commit takes some
@@ -181,6 +214,66 @@ mod tests {
         let untold = after_verdict(Verdict::Locked, USER, false);
         assert_eq!((told.outcome, told.code), (Outcome::Locked, 50053));
         assert_eq!((untold.outcome, untold.code), (Outcome::Refused, 50053));
+    }
+
+    #[test]
+    fn each_charge_comes_to_what_its_attempts_prove() {
+        use {DirectoryCount as C, Verdict as V};
+        let lost = V::Unavailable(Unavailable::ConnectionLost);
+        let declined = V::Unavailable(Unavailable::DirectoryDeclined);
+        let not_asked = V::NotAsked(NotAsked::Busy);
+        let check = |attempts: &[Option<Verdict>], verdict, charges, expected: &[DirectoryCount]| {
+            let attempts: Vec<_> = attempts
+                .iter()
+                .map(|verdict| Attempt {
+                    agent: postern_proto::ids::AgentId::from_bytes([1; 16]),
+                    report: verdict.map(postern_proto::verdict::VerdictReport::bare),
+                    total: Duration::ZERO,
+                })
+                .collect();
+            assert_eq!(proven(&attempts, verdict, charges), expected, "{attempts:?}");
+        };
+        check(&[], not_asked, 1, &[C::Untouched]);
+        check(&[Some(V::Wrong)], V::Wrong, 1, &[C::PerhapsOneMore]);
+        check(
+            &[Some(not_asked), Some(V::Wrong)],
+            V::Wrong,
+            1,
+            &[C::PerhapsOneMore],
+        );
+        check(
+            &[Some(declined), Some(V::Accepted)],
+            V::Accepted,
+            1,
+            &[C::Cleared],
+        );
+        check(
+            &[Some(lost), Some(V::Wrong)],
+            V::Wrong,
+            2,
+            &[C::PerhapsOneMore; 2],
+        );
+        check(
+            &[Some(lost), Some(V::Accepted)],
+            V::Accepted,
+            2,
+            &[C::Cleared, C::Untouched],
+        );
+        check(
+            &[Some(lost), Some(V::Locked)],
+            V::Locked,
+            2,
+            &[C::PerhapsOneMore, C::Untouched],
+        );
+        check(&[Some(V::Wrong), None], V::Wrong, 2, &[C::PerhapsOneMore; 2]);
+        check(
+            &[Some(V::RightBut(Obstacle::Disabled)), None],
+            V::RightBut(Obstacle::Disabled),
+            2,
+            &[C::Untouched; 2],
+        );
+        check(&[Some(lost), Some(lost)], lost, 2, &[C::PerhapsOneMore; 2]);
+        check(&[Some(lost)], lost, 1, &[C::PerhapsOneMore]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ use self::core::Ending;
 use self::floor::Floors;
 use crate::budget::{Account, Budgets, Charged};
 use crate::config::Limits;
-use crate::dispatch::{Agents, Attempt, Question};
+use crate::dispatch::{Agents, Attempt, Charges, Question};
 use crate::store::Store;
 use crate::tenants::{Resolved, Tenants, UserRecord};
 use crate::trust::Trust;
@@ -50,6 +50,9 @@ const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Records removed in one transaction: short enough that sign-ins do not wait for it.
 const PURGE_BATCH: u32 = 1000;
+
+/// What the log says of an attempt that was under way when another one decided.
+const NOT_AWAITED: &str = "not_awaited";
 
 /// The rooms that a sign-in goes through.
 #[derive(Clone, Debug)]
@@ -84,8 +87,8 @@ struct Judged {
     username: String,
     ending: Ending,
     attempts: Vec<Attempt>,
-    /// The account's charge and what came of it, if somebody was asked or would have been.
-    charged: Option<(Charged, DirectoryCount)>,
+    /// The account's charges and what came of each, if somebody was asked or would have been.
+    charges: Vec<(Charged, DirectoryCount)>,
     /// The directory judged the password and found it wrong.
     wrong: bool,
 }
@@ -99,7 +102,7 @@ impl Judged {
             username: whose.logged_name(),
             ending,
             attempts: Vec::new(),
-            charged: None,
+            charges: Vec::new(),
             wrong: false,
         }
     }
@@ -188,7 +191,7 @@ impl SignIn {
             username,
             ending,
             attempts,
-            charged,
+            mut charges,
             wrong,
         } = judged;
         let record = Record {
@@ -213,18 +216,15 @@ impl SignIn {
             total: monotonic().saturating_duration_since(received),
             attempts: attempts.into_iter().map(attempt_record).collect(),
         };
-        let (mut charged, proven) = charged.unzip();
-        let changes = charged
-            .as_mut()
-            .zip(proven)
-            .map(|(charged, proven)| charged.count(proven));
+        let counts = charges.iter_mut().map(|(charged, proven)| charged.count(*proven));
+        let changes: Vec<_> = counts.collect();
         let write = self.0.parts.store.transact(move |c| {
             Box::pin(async move {
                 record.store(c).await?;
-                match changes {
-                    Some(changes) => changes.store(c).await,
-                    None => Ok(()),
+                for changes in &changes {
+                    changes.store(c).await?;
                 }
+                Ok(())
             })
         });
         tokio::pin!(write);
@@ -237,7 +237,7 @@ impl SignIn {
                 (write.await, None)
             }
         };
-        drop(charged);
+        drop(charges);
         let ending = match written {
             Ok(()) => ending,
             Err(error) => {
@@ -310,11 +310,12 @@ impl SignIn {
         let Some(user) = whose.user else {
             // Nobody has this name: it costs what a wrong password costs, and nobody is asked.
             return Judged {
-                charged: Some((charged, DirectoryCount::PerhapsOneMore)),
+                charges: vec![(charged, DirectoryCount::PerhapsOneMore)],
                 ..judged
             };
         };
         charged.asking();
+        let again = Again::new(self.0.parts.budgets.clone(), account);
         let question = Question {
             request,
             tenant,
@@ -323,6 +324,7 @@ impl SignIn {
             name: user.on_premises_name,
             password,
             deadline: ask_until,
+            charges: Box::new(again.clone()),
         };
         let judgement = self.0.parts.agents.ask(question).await;
         if judgement.verdict == Verdict::OtherObject {
@@ -332,10 +334,13 @@ impl SignIn {
                 "the directory accepted the password for another object than the user's: is the record's name out of date?"
             );
         }
+        let charges: Vec<_> = std::iter::once(charged).chain(again.take()).collect();
+        let proven = core::proven(&judgement.attempts, judgement.verdict, charges.len());
+        let charges = charges.into_iter().zip(proven).collect();
         Judged {
             ending: core::after_verdict(judgement.verdict, user.id, whose.tell_locked),
             attempts: judgement.attempts,
-            charged: Some((charged, judgement.verdict.directory_count())),
+            charges,
             wrong: judgement.verdict == Verdict::Wrong,
             ..judged
         }
@@ -377,8 +382,54 @@ impl SignIn {
     }
 }
 
+/// Charges the account of a sign-in once more while dispatch has the question.
+#[derive(Clone, Debug)]
+struct Again {
+    budgets: Budgets,
+    account: Account,
+    taken: Arc<Mutex<Option<Charged>>>,
+}
+
+impl Again {
+    fn new(budgets: Budgets, account: Account) -> Self {
+        let taken = Arc::default();
+        Self {
+            budgets,
+            account,
+            taken,
+        }
+    }
+
+    fn take(&self) -> Option<Charged> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Charges for Again {
+    fn again(&mut self) -> bool {
+        let Some(mut charged) = self.budgets.charge_now(self.account) else {
+            return false;
+        };
+        charged.asking();
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(charged);
+        true
+    }
+}
+
 fn attempt_record(attempt: Attempt) -> AttemptRecord {
-    let report = attempt.report;
+    let Some(report) = attempt.report else {
+        return AttemptRecord {
+            agent: attempt.agent,
+            controller: String::new(),
+            verdict: NOT_AWAITED.to_owned(),
+            reason: String::new(),
+            total: attempt.total,
+            wait: Duration::ZERO,
+            bind: Duration::ZERO,
+            ldap_result: 0,
+            sub_code: 0,
+        };
+    };
     AttemptRecord {
         agent: attempt.agent,
         controller: report.controller.unwrap_or_default(),

@@ -24,6 +24,7 @@ const FLOOR: Duration = Duration::from_millis(30);
 struct Fake {
     verdicts: Mutex<VecDeque<Verdict>>,
     asked: Mutex<Vec<(String, String)>>,
+    deadlines: Mutex<Vec<Instant>>,
     refuses: Mutex<Option<NotAdmitted>>,
     /// Answers only when it is told to go on.
     holds: Mutex<Option<Arc<Notify>>>,
@@ -52,6 +53,7 @@ impl Agents for Fake {
             question.password.plaintext().to_owned(),
         );
         self.asked.lock().unwrap().push(asked);
+        self.deadlines.lock().unwrap().push(question.deadline);
         self.arrived.notify_one();
         let held = self.holds.lock().unwrap().clone();
         if let Some(go_on) = held {
@@ -72,7 +74,7 @@ impl Agents for Fake {
         };
         let attempt = Attempt {
             agent: AGENT,
-            report,
+            report: Some(report),
             total: Duration::from_millis(3),
         };
         Judgement {
@@ -400,16 +402,19 @@ async fn a_caller_who_goes_away_is_counted_and_logged_all_the_same() {
 }
 
 #[tokio::test]
-async fn the_callers_own_deadline_is_kept() {
+async fn the_callers_own_deadline_is_kept_and_time_is_left_for_the_record() {
     let world = World::new().await;
-    *world.agents.holds.lock().unwrap() = Some(Arc::new(Notify::new()));
-    world.agents.will(Verdict::Unavailable(Unavailable::TimedOut));
     let mut input = World::input(TENANT, ADA, PASSWORD);
-    let deadline = input.received + Duration::from_millis(200);
-    input.deadline = Some(deadline);
-    assert_eq!(world.sign_in.run(input).await.outcome, Outcome::Unavailable);
-    // Its own 15 s are far away: that it ended at all shows that the caller's counted.
-    assert_eq!(world.records().await[0].code, 80002);
+    let (received, own) = (input.received, Duration::from_secs(5));
+    input.deadline = Some(received + own);
+    world.sign_in.run(input).await;
+    let mut input = World::input(TENANT, ADA, PASSWORD);
+    input.deadline = Some(input.received + Duration::from_secs(3600));
+    let ours = input.received + Limits::default().deadline;
+    world.sign_in.run(input).await;
+    let deadlines = world.agents.deadlines.lock().unwrap().clone();
+    assert!(deadlines[0] > received && deadlines[0] < received + own);
+    assert!(deadlines[1] > received + own && deadlines[1] < ours);
 }
 
 #[tokio::test]

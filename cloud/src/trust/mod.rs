@@ -84,6 +84,8 @@ pub struct AgentRegistration {
     pub host_name: String,
     /// The key of its certificate.
     pub key: [u8; 32],
+    /// An administrator lets nothing new go to it.
+    pub drained: bool,
 }
 
 /// Why a certificate does not make its owner an agent now.
@@ -348,6 +350,23 @@ impl Trust {
         self.0.store.read(move |c| Box::pin(sql::agents(c, tenant))).await
     }
 
+    /// Writes down that nothing new is to go to an agent, or that it may again. `false`: the tenant has
+    /// no such agent.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store does not answer.
+    pub async fn set_drained(
+        &self,
+        tenant: TenantId,
+        agent: AgentId,
+        drained: bool,
+    ) -> Result<bool, StoreError> {
+        self.0
+            .store
+            .transact(move |c| Box::pin(sql::set_drained(c, tenant, agent, drained)))
+            .await
+    }
+
     /// Makes an enrolment token. Its secret is not kept: this is the only time that it is known.
     ///
     /// # Errors
@@ -449,6 +468,7 @@ impl Trust {
                         domains: token.domains,
                         host_name: enrolment.host_name,
                         key: key.bytes,
+                        drained: false,
                     };
                     let random = trust.0.random.as_ref();
                     let leaf = match pki::agent(&trust.0.issuer, &registration, &key.spki, random, now) {

@@ -27,6 +27,7 @@ async fn agent_record(c: &mut SqliteConnection, found: &SqliteRow) -> Result<Age
             domains: agent_domains(c, agent).await?,
             host_name: found.try_get("host_name")?,
             key: row::bytes32(found, "key")?,
+            drained: found.try_get::<i64, _>("drained")? != 0,
         },
         version: found.try_get("version")?,
         enrolled: row::time(found, "enrolled_ms")?,
@@ -41,7 +42,7 @@ pub(super) async fn agent(
     agent: AgentId,
 ) -> Result<Option<AgentRecord>, StoreError> {
     let found = query(
-        "SELECT id, tenant, host_name, version, key, fingerprint, enrolled_ms, expires_ms, last_seen_ms
+        "SELECT id, tenant, host_name, version, key, fingerprint, enrolled_ms, expires_ms, last_seen_ms, drained
          FROM agent WHERE id = $1",
     )
     .bind(agent.as_bytes().as_slice())
@@ -58,7 +59,7 @@ pub(super) async fn agents(
     tenant: TenantId,
 ) -> Result<Vec<AgentRecord>, StoreError> {
     let all = query(
-        "SELECT id, tenant, host_name, version, key, fingerprint, enrolled_ms, expires_ms, last_seen_ms
+        "SELECT id, tenant, host_name, version, key, fingerprint, enrolled_ms, expires_ms, last_seen_ms, drained
          FROM agent WHERE tenant = $1 ORDER BY host_name, id",
     )
     .bind(tenant.as_bytes().as_slice())
@@ -84,6 +85,21 @@ pub(super) async fn seen(
         .execute(c)
         .await?;
     Ok(())
+}
+
+pub(super) async fn set_drained(
+    c: &mut SqliteConnection,
+    tenant: TenantId,
+    agent: AgentId,
+    drained: bool,
+) -> Result<bool, StoreError> {
+    let done = query("UPDATE agent SET drained = $3 WHERE id = $2 AND tenant = $1")
+        .bind(tenant.as_bytes().as_slice())
+        .bind(agent.as_bytes().as_slice())
+        .bind(i64::from(drained))
+        .execute(c)
+        .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 pub(super) async fn create_token(

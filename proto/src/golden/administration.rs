@@ -187,9 +187,14 @@ fn agents() -> Vec<Example> {
         in_flight: 64,
         fingerprint: "ab".repeat(32),
         certificate_expires_unix_ms: 1_800_000_000_006,
+        drained: true,
     };
     vec![
         Example::of(agent("host-1")),
+        Example::of(admin::AgentRequest {
+            tenant: TENANT.into(),
+            id: "22222222-9404-416e-8f04-0123456789ab".into(),
+        }),
         Example::of(admin::ListAgentsRequest {
             tenant: TENANT.into(),
         }),

@@ -29,7 +29,7 @@ fn stream(number: u8) -> StreamId {
 impl World {
     fn new() -> Self {
         Self {
-            core: Core::new(SHARE),
+            core: Core::new(SHARE, true),
             now: postern_kit::clock::monotonic(),
             questions: 0,
         }
@@ -54,6 +54,7 @@ impl World {
             agent: agent(agent_number),
             tenant: tenant(tenant_number),
             domains: domains.iter().map(|domain| domain.parse().unwrap()).collect(),
+            drained: false,
         };
         let effects = self.on(Event::Attached(stream(id), attached));
         assert_eq!(
@@ -103,6 +104,31 @@ fn answered(effects: &[Effect]) -> Option<Judgement> {
     })
 }
 
+/// The question whose account is to be charged again.
+fn charge_wanted(effects: &[Effect]) -> Option<RequestId> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Charge(request) => Some(*request),
+        _ => None,
+    })
+}
+
+/// The verdict that counts, and those of all attempts.
+fn verdicts(judgement: &Judgement) -> (Verdict, Vec<Option<Verdict>>) {
+    let attempts = judgement.attempts.iter().map(Attempt::verdict);
+    (judgement.verdict, attempts.collect())
+}
+
+/// Three seconds in which all agents are heard all the time.
+fn keep_alive(world: &mut World) {
+    for _ in 0..3 {
+        assert_eq!(answered(&world.pass(Duration::from_secs(1))), None);
+        let ids: Vec<_> = world.core.streams.ids().collect();
+        for id in ids {
+            world.on(Event::Heard(id));
+        }
+    }
+}
+
 const BUSY: Verdict = Verdict::NotAsked(NotAsked::Busy);
 const NOBODY: Verdict = Verdict::NotAsked(NotAsked::NoController);
 const LOST: Verdict = Verdict::Unavailable(Unavailable::ConnectionLost);
@@ -143,16 +169,17 @@ fn an_agent_without_a_session_is_not_asked() {
         agent: agent(1),
         tenant: tenant(1),
         domains: [domain()].into(),
+        drained: false,
     };
     world.on(Event::Attached(stream(1), attached));
     assert_eq!(world.ask(), Err(NOBODY));
 }
 
 #[test]
-fn the_agent_with_the_least_to_do_is_asked() {
-    let mut world = World::with(3);
-    let asked: BTreeSet<_> = (0..3).map(|_| world.ask().unwrap().0).collect();
-    assert_eq!(asked.len(), 3);
+fn of_two_agents_the_one_with_less_to_do_is_asked() {
+    let mut world = World::with(2);
+    let asked: BTreeSet<_> = (0..2).map(|_| world.ask().unwrap().0).collect();
+    assert_eq!(asked.len(), 2);
 }
 
 #[test]
@@ -187,14 +214,14 @@ fn what_no_directory_may_see_goes_nowhere_else() {
 }
 
 #[test]
-fn every_other_verdict_ends_the_question() {
+fn a_verdict_about_the_password_ends_the_question() {
     let verdicts = [
         Verdict::Accepted,
         Verdict::Wrong,
         Verdict::Locked,
+        Verdict::Restricted,
         Verdict::OtherObject,
-        TIMED_OUT,
-        LOST,
+        Verdict::RightBut(postern_proto::verdict::Obstacle::MustChange),
     ];
     for verdict in verdicts {
         let mut world = World::with(2);
@@ -207,23 +234,130 @@ fn every_other_verdict_ends_the_question() {
 }
 
 #[test]
-fn a_lost_agent_may_have_asked() {
+fn a_lost_agents_question_goes_to_another_one_if_the_account_can_be_charged() {
+    for charged in [true, false] {
+        let mut world = World::with(2);
+        let (to, _) = world.ask().unwrap();
+        let effects = world.on(Event::Detached(to));
+        let request = charge_wanted(&effects).unwrap();
+        assert_eq!(answered(&effects), None);
+        let effects = world.on(Event::Charged(request, charged));
+        if !charged {
+            assert_eq!(verdicts(&answered(&effects).unwrap()), (LOST, vec![Some(LOST)]));
+            continue;
+        }
+        let (second, attempt) = written(&effects).unwrap();
+        assert_ne!(second, to);
+        let judgement = answered(&world.verdict(attempt, Verdict::Accepted)).unwrap();
+        assert_eq!(
+            verdicts(&judgement),
+            (Verdict::Accepted, vec![Some(LOST), Some(Verdict::Accepted)])
+        );
+    }
+}
+
+#[test]
+fn without_hand_off_or_another_agent_a_lost_question_is_answered_and_nothing_charged() {
     let mut world = World::with(2);
+    world.core.hand_off = false;
     let (to, _) = world.ask().unwrap();
-    let judgement = answered(&world.on(Event::Detached(to))).unwrap();
-    assert_eq!(judgement.verdict, LOST);
-    assert_eq!(judgement.attempts[0].report.verdict, LOST);
+    assert_eq!(answered(&world.on(Event::Detached(to))).unwrap().verdict, LOST);
+    let mut world = World::with(1);
+    let (to, _) = world.ask().unwrap();
+    assert_eq!(answered(&world.on(Event::Detached(to))).unwrap().verdict, LOST);
+}
+
+#[test]
+fn what_the_directory_did_not_count_goes_on_without_another_charge_but_only_once() {
+    let declined = Verdict::Unavailable(Unavailable::DirectoryDeclined);
+    let mut world = World::with(3);
+    let (_, attempt) = world.ask().unwrap();
+    let (_, attempt) = written(&world.verdict(attempt, declined)).unwrap();
+    let judgement = answered(&world.verdict(attempt, declined)).unwrap();
+    assert_eq!(judgement.verdict, declined);
+    assert_eq!(
+        judgement.attempts.len(),
+        2,
+        "two may have reached a directory, and no third"
+    );
+}
+
+#[test]
+fn two_agents_may_have_asked_and_no_third() {
+    let mut world = World::with(4);
+    let (to, _) = world.ask().unwrap();
+    let request = charge_wanted(&world.on(Event::Detached(to))).unwrap();
+    let (to, attempt) = written(&world.on(Event::Charged(request, true))).unwrap();
+    // One that certainly did not ask is not counted.
+    let (next, _) = written(&world.verdict(attempt, BUSY)).unwrap();
+    assert_ne!(to, next);
+    let judgement = answered(&world.on(Event::Detached(next))).unwrap();
+    assert_eq!(
+        verdicts(&judgement),
+        (LOST, vec![Some(LOST), Some(BUSY), Some(LOST)])
+    );
+}
+
+#[test]
+fn a_late_attempt_goes_on_beside_the_second_and_the_first_verdict_of_both_decides() {
+    let late = || {
+        let mut world = World::with(2);
+        let (first, one) = world.ask().unwrap();
+        keep_alive(&mut world);
+        let effects = world.pass(SHARE - Duration::from_secs(3));
+        let request = charge_wanted(&effects).unwrap();
+        let (second, two) = written(&world.on(Event::Charged(request, true))).unwrap();
+        (world, (first, one), (second, two))
+    };
+    let (mut world, (first, one), (second, two)) = late();
+    let effects = world.verdict(one, Verdict::Accepted);
+    let judgement = answered(&effects).unwrap();
+    assert_eq!(
+        verdicts(&judgement),
+        (Verdict::Accepted, vec![Some(Verdict::Accepted), None])
+    );
+    for gone in [Effect::Forget(first, one), Effect::Forget(second, two)] {
+        assert!(effects.contains(&gone), "{effects:?}");
+    }
+    assert_eq!(world.verdict(two, Verdict::Wrong), []);
+
+    let (mut world, (_, one), (_, two)) = late();
+    let judgement = answered(&world.verdict(two, Verdict::Wrong)).unwrap();
+    assert_eq!(
+        verdicts(&judgement),
+        (Verdict::Wrong, vec![Some(TIMED_OUT), Some(Verdict::Wrong)])
+    );
+    assert_eq!(world.verdict(one, Verdict::Accepted), []);
+
+    // That the late one is lost for good says nothing new.
+    let (mut world, (_, one), (_, two)) = late();
+    assert_eq!(answered(&world.verdict(one, LOST)), None);
+    assert_eq!(
+        answered(&world.verdict(two, Verdict::Wrong)).unwrap().verdict,
+        Verdict::Wrong
+    );
+}
+
+#[test]
+fn a_drained_agent_gets_nothing_new_and_keeps_its_stream() {
+    let mut world = World::with(1);
+    let (_, attempt) = world.ask().unwrap();
+    world.on(Event::SetDrained(agent(1), true));
+    assert_eq!(world.ask(), Err(NOBODY));
+    assert_eq!(world.core.admit(tenant(1), &domain()), Err(NotAdmitted::NoAgent));
+    let effects = world.verdict(attempt, Verdict::Accepted);
+    assert!(answered(&effects).is_some());
+    assert!(!effects.contains(&Effect::Close(stream(1))));
+    world.on(Event::SetDrained(agent(1), false));
+    assert!(world.ask().is_ok());
 }
 
 #[test]
 fn an_attempt_has_its_share_and_a_late_verdict_counts_for_nothing() {
     let mut world = World::with(1);
     let (_, attempt) = world.ask().unwrap();
-    // The agent lives: it is heard all the time.
-    for _ in 0..3 {
-        assert_eq!(answered(&world.pass(Duration::from_secs(1))), None);
-        world.on(Event::Heard(stream(1)));
-    }
+    // The agent lives.
+    keep_alive(&mut world);
     assert_eq!(
         answered(&world.pass(Duration::from_secs(1))).unwrap().verdict,
         TIMED_OUT
