@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use postern_proto::ids::UserId;
+use postern_proto::ids::{RequestId, UserId};
 use postern_proto::verdict::{DirectoryCount, NotAsked, Obstacle, Unavailable, Verdict};
 
-use super::Outcome;
+use super::{Answer, Outcome};
 use crate::budget::Refusal;
 use crate::dispatch::{Attempt, NotAdmitted};
 
@@ -26,6 +26,15 @@ impl Ending {
             outcome,
             code: outcome.code(),
             retry_after: None,
+        }
+    }
+
+    /// What the user is told.
+    pub(super) fn answer(&self, request: RequestId) -> Answer {
+        Answer {
+            request,
+            outcome: self.outcome,
+            retry_after: self.retry_after,
         }
     }
 
@@ -91,6 +100,11 @@ pub(super) fn after_verdict(verdict: Verdict, user: UserId, tell_locked: bool) -
             }
         },
     }
+}
+
+/// What a stranger is told where users are told that nobody could say.
+pub(super) fn nobody_could_say() -> Ending {
+    Ending::unavailable(TIMED_OUT)
 }
 
 /// What it means that no agent would be given the question.

@@ -2,7 +2,8 @@
 //!
 //! Who is meant; is the password one that a directory may see; is an agent there; does the
 //! account's budget allow an attempt; ask; count; write the record; answer. Decisions about a
-//! verdict are in `core.rs`, the floor of refusals in `floor.rs`, the log in `log.rs`.
+//! verdict are in `core.rs`, the floor of refusals in `floor.rs`, how strangers fare in `weather.rs`,
+//! the log in `log.rs`.
 //!
 //! # Invariants
 //! * Each sign-in is answered once, at its deadline at the latest (I3), and goes on to its end when
@@ -10,20 +11,24 @@
 //! * The record is on disk before the answer (I8); what cannot be written is answered "unavailable".
 //! * A refusal leaves at the same moment after its receipt whatever its reason, and holds no agent's
 //!   slot and no charge while it waits. A success leaves at once.
-//! * A name that nobody has passes the same checks as one that somebody has.
+//! * A name that nobody has passes the same checks as one that somebody has, and fares alike while
+//!   nobody can say.
 
 mod core;
 mod floor;
 mod log;
 mod port;
 mod sql;
+mod weather;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use postern_kit::Seams;
-use postern_kit::clock::{monotonic, sleep_until};
+use postern_kit::clock::{Timestamp, monotonic, sleep_until};
+use postern_kit::random;
 use postern_kit::telemetry;
 use postern_proto::ids::{RequestId, TenantId, UserId};
 use postern_proto::names::{DomainName, TenantName, Username};
@@ -35,9 +40,10 @@ use zeroize::Zeroizing;
 
 use self::core::Ending;
 use self::floor::Floors;
+use self::weather::Weather;
 use crate::budget::{Account, Budgets, Charged};
 use crate::config::Limits;
-use crate::dispatch::{Agents, Attempt, Charges, Question};
+use crate::dispatch::{Agents, Attempt, Charges, Judgement, Question};
 use crate::store::Store;
 use crate::tenants::{Resolved, Tenants, UserRecord};
 use crate::trust::Trust;
@@ -73,6 +79,7 @@ struct Inner {
     parts: Parts,
     limits: Limits,
     floors: Mutex<Floors>,
+    weather: Mutex<Weather>,
     seams: Seams,
 }
 
@@ -108,6 +115,74 @@ impl Judged {
     }
 }
 
+/// What came of asking, and what it costs.
+struct Counted {
+    verdict: Verdict,
+    attempts: Vec<Attempt>,
+    charges: Vec<(Charged, DirectoryCount)>,
+}
+
+/// A sign-in under way.
+struct Case {
+    request: RequestId,
+    at: Timestamp,
+    received: Instant,
+    /// When it is answered at the latest.
+    deadline: Instant,
+    /// Until when somebody may be asked.
+    ask_until: Instant,
+    tenant: TenantName,
+    username: String,
+    password: Zeroizing<String>,
+    entry: Entry,
+    source: IpAddr,
+}
+
+impl Case {
+    fn open(request: RequestId, input: Input, longest: Duration, at: Timestamp) -> Self {
+        let latest = input.received + longest;
+        let deadline = input.deadline.map_or(latest, |own| own.min(latest));
+        Self {
+            request,
+            at,
+            received: input.received,
+            deadline,
+            ask_until: core::ask_until(input.received, deadline),
+            tenant: input.tenant,
+            username: input.username,
+            password: input.password,
+            entry: input.entry,
+            source: input.source,
+        }
+    }
+
+    /// Its record in the log, with what `judged` has for it.
+    fn record(&self, judged: &mut Judged) -> Record {
+        let (channel, client) = match self.entry {
+            Entry::Page => ("page", None),
+            Entry::Rpc(client) => ("rpc", Some(client)),
+        };
+        Record {
+            request: self.request,
+            at: self.at,
+            tenant: judged.tenant,
+            tenant_name: self.tenant.clone(),
+            user: judged.user,
+            username: std::mem::take(&mut judged.username),
+            outcome: judged.ending.outcome.name().to_owned(),
+            code: judged.ending.code,
+            channel: channel.to_owned(),
+            source: self.source,
+            client,
+            total: monotonic().saturating_duration_since(self.received),
+            attempts: std::mem::take(&mut judged.attempts)
+                .into_iter()
+                .map(attempt_record)
+                .collect(),
+        }
+    }
+}
+
 /// Who is meant.
 #[derive(Default)]
 struct Whose {
@@ -137,6 +212,7 @@ impl SignIn {
             parts,
             limits,
             floors: Mutex::new(Floors::new(limits.floor, limits.deadline)),
+            weather: Mutex::default(),
             seams: seams.clone(),
         }))
     }
@@ -171,52 +247,17 @@ impl SignIn {
     }
 
     async fn sign_in(&self, request: RequestId, input: Input, answer: oneshot::Sender<Answer>) {
-        let at = self.0.seams.clock.now();
-        let Input {
-            received,
-            tenant,
-            username,
-            password,
-            entry,
-            source,
-            deadline,
-        } = input;
-        let latest = received + self.0.limits.deadline;
-        let deadline = deadline.map_or(latest, |own| own.min(latest));
-        let ask_until = core::ask_until(received, deadline);
-        let judged = self.judge(request, &tenant, username, password, ask_until).await;
-        let Judged {
-            tenant: tenant_id,
-            user,
-            username,
-            ending,
-            attempts,
-            mut charges,
-            wrong,
-        } = judged;
-        let record = Record {
-            request,
-            at,
-            tenant: tenant_id,
-            tenant_name: tenant,
-            user,
-            username,
-            outcome: ending.outcome.name().to_owned(),
-            code: ending.code,
-            channel: match entry {
-                Entry::Page => "page",
-                Entry::Rpc(_) => "rpc",
-            }
-            .to_owned(),
-            source,
-            client: match entry {
-                Entry::Page => None,
-                Entry::Rpc(client) => Some(client),
-            },
-            total: monotonic().saturating_duration_since(received),
-            attempts: attempts.into_iter().map(attempt_record).collect(),
-        };
-        let counts = charges.iter_mut().map(|(charged, proven)| charged.count(*proven));
+        let mut case = Case::open(request, input, self.0.limits.deadline, self.0.seams.clock.now());
+        let (username, password) = (
+            std::mem::take(&mut case.username),
+            std::mem::take(&mut case.password),
+        );
+        let mut judged = self.judge(&case, username, password).await;
+        let record = case.record(&mut judged);
+        let counts = judged
+            .charges
+            .iter_mut()
+            .map(|(charged, proven)| charged.count(*proven));
         let changes: Vec<_> = counts.collect();
         let write = self.0.parts.store.transact(move |c| {
             Box::pin(async move {
@@ -231,15 +272,15 @@ impl SignIn {
         let unwritten = Ending::plain(Outcome::Unavailable);
         let (written, answer) = tokio::select! {
             written = &mut write => (written, Some(answer)),
-            () = sleep_until(deadline) => {
+            () = sleep_until(case.deadline) => {
                 // The record comes later, and may say more than this answer; the charge stands until then.
-                let _ = answer.send(self.answer(request, unwritten));
+                let _ = answer.send(unwritten.answer(request));
                 (write.await, None)
             }
         };
-        drop(charges);
+        judged.charges.clear();
         let ending = match written {
-            Ok(()) => ending,
+            Ok(()) => judged.ending,
             Err(error) => {
                 tracing::error!(%request, error = telemetry::chain(&error), "sign-in cannot be logged");
                 unwritten
@@ -247,26 +288,18 @@ impl SignIn {
         };
         tracing::info!(
             %request,
-            user = user.map(tracing::field::display),
+            user = judged.user.map(tracing::field::display),
             outcome = ending.outcome.name(),
             code = ending.code,
             "sign-in ended"
         );
         let Some(answer) = answer else { return };
         if !matches!(ending.outcome, Outcome::SignedIn(_)) {
-            let floor = self.floor(tenant_id, wrong, received);
-            sleep_until((received + floor).min(deadline)).await;
+            let floor = self.floor(judged.tenant, judged.wrong, case.received);
+            sleep_until((case.received + floor).min(case.deadline)).await;
         }
         // The caller may be gone.
-        let _ = answer.send(self.answer(request, ending));
-    }
-
-    fn answer(&self, request: RequestId, ending: Ending) -> Answer {
-        Answer {
-            request,
-            outcome: ending.outcome,
-            retry_after: ending.retry_after,
-        }
+        let _ = answer.send(ending.answer(request));
     }
 
     fn floor(&self, tenant: Option<TenantId>, wrong: bool, received: Instant) -> Duration {
@@ -277,15 +310,9 @@ impl SignIn {
         floors.of(tenant)
     }
 
-    async fn judge(
-        &self,
-        request: RequestId,
-        tenant: &TenantName,
-        username: String,
-        mut password: Zeroizing<String>,
-        ask_until: Instant,
-    ) -> Judged {
-        let whose = match self.whose(tenant, &username).await {
+    async fn judge(&self, case: &Case, username: String, mut password: Zeroizing<String>) -> Judged {
+        let request = case.request;
+        let whose = match self.whose(&case.tenant, &username).await {
             Ok(whose) => whose,
             Err(error) => {
                 tracing::error!(%request, error = telemetry::chain(&error), "user cannot be looked up");
@@ -302,7 +329,7 @@ impl SignIn {
         if let Err(why) = self.0.parts.agents.admit(tenant, &domain) {
             return Judged::unasked(&whose, core::not_admitted(why));
         }
-        let mut charged = match self.0.parts.budgets.charge(account, ask_until).await {
+        let charged = match self.0.parts.budgets.charge(account, case.ask_until).await {
             Ok(charged) => charged,
             Err(why) => return Judged::unasked(&whose, core::not_charged(why)),
         };
@@ -310,23 +337,27 @@ impl SignIn {
         let Some(user) = whose.user else {
             // Nobody has this name: it costs what a wrong password costs, and nobody is asked.
             return Judged {
+                ending: self.stranger(case, tenant, &domain).await.unwrap_or(refused),
                 charges: vec![(charged, DirectoryCount::PerhapsOneMore)],
                 ..judged
             };
         };
-        charged.asking();
         let again = Again::new(self.0.parts.budgets.clone(), account);
         let question = Question {
             request,
             tenant,
-            domain,
+            domain: domain.clone(),
             object: user.object,
             name: user.on_premises_name,
             password,
-            deadline: ask_until,
+            deadline: case.ask_until,
             charges: Box::new(again.clone()),
         };
-        let judgement = self.0.parts.agents.ask(question).await;
+        let judgement = self.ask(question, charged, again).await;
+        let unavailable = matches!(judgement.verdict, Verdict::Unavailable(_));
+        let took = monotonic().saturating_duration_since(case.received);
+        self.weather()
+            .seen(tenant, &domain, unavailable.then_some(took), monotonic());
         if judgement.verdict == Verdict::OtherObject {
             tracing::warn!(
                 %request,
@@ -334,16 +365,39 @@ impl SignIn {
                 "the directory accepted the password for another object than the user's: is the record's name out of date?"
             );
         }
-        let charges: Vec<_> = std::iter::once(charged).chain(again.take()).collect();
-        let proven = core::proven(&judgement.attempts, judgement.verdict, charges.len());
-        let charges = charges.into_iter().zip(proven).collect();
         Judged {
             ending: core::after_verdict(judgement.verdict, user.id, whose.tell_locked),
             attempts: judgement.attempts,
-            charges,
+            charges: judgement.charges,
             wrong: judgement.verdict == Verdict::Wrong,
             ..judged
         }
+    }
+
+    async fn ask(&self, question: Question, mut charged: Charged, again: Again) -> Counted {
+        charged.asking();
+        let Judgement { verdict, attempts } = self.0.parts.agents.ask(question).await;
+        let charges: Vec<_> = std::iter::once(charged).chain(again.take()).collect();
+        let proven = core::proven(&attempts, verdict, charges.len());
+        Counted {
+            verdict,
+            attempts,
+            charges: charges.into_iter().zip(proven).collect(),
+        }
+    }
+
+    /// Waits as a user of the domain would, where users wait for nothing at the moment.
+    async fn stranger(&self, case: &Case, tenant: TenantId, domain: &DomainName) -> Option<Ending> {
+        let random = self.0.seams.random.as_ref();
+        let after = self
+            .weather()
+            .stranger(tenant, domain, monotonic(), |bound| random::below(random, bound))?;
+        sleep_until((case.received + after).min(case.ask_until)).await;
+        Some(core::nobody_could_say())
+    }
+
+    fn weather(&self) -> MutexGuard<'_, Weather> {
+        self.0.weather.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn whose(&self, tenant: &TenantName, typed: &str) -> Result<Whose, crate::store::StoreError> {

@@ -457,3 +457,22 @@ async fn old_records_are_removed_and_new_ones_stay() {
         0
     );
 }
+
+#[tokio::test]
+async fn a_name_that_nobody_has_fares_as_the_domains_users_do() {
+    let world = World::new().await;
+    let stranger = "nobody@corp.example";
+    assert_eq!(world.run(stranger, "x").await.outcome, Outcome::Refused);
+    // Free of charge, so that it can be said often.
+    let declined = Verdict::Unavailable(Unavailable::DirectoryDeclined);
+    for _ in 0..40 {
+        assert_eq!(world.says(declined).await, Outcome::Unavailable);
+    }
+    assert_eq!(world.run(stranger, "x").await.outcome, Outcome::Unavailable);
+    let record = &world.records().await[0];
+    assert_eq!((record.code, record.attempts.len()), (80002, 0));
+    for _ in 0..40 {
+        assert!(matches!(world.says(Verdict::Accepted).await, Outcome::SignedIn(_)));
+    }
+    assert_eq!(world.run(stranger, "x").await.outcome, Outcome::Refused);
+}
