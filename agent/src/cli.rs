@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::channel::Attached;
-use crate::config::{Config, HostPort};
+use crate::config::{Config, HostPort, Trust};
 use crate::forests::Forests;
-use crate::{Enrolment, enrol, service};
+use crate::{EnrolError, Enrolment, enrol, service};
 
 /// Any failure, for the terminal.
 type Failed = Box<dyn Error + Send + Sync>;
@@ -115,12 +115,27 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed>
     }
 }
 
+/// The configuration; paths in it count from its folder.
 fn read(args: &ConfigArgs, seams: &Seams) -> Result<Config, Failed> {
-    let bytes = seams
-        .disk
-        .read(&args.config)
-        .map_err(|error| format!("{}: {error}", args.config.display()))?;
-    Ok(Config::from_toml(&String::from_utf8(bytes)?)?)
+    let text = text(&args.config, seams)?;
+    let mut config = Config::from_toml(&text)?;
+    let folder = args.config.parent().unwrap_or(Path::new(""));
+    config.state = folder.join(&config.state);
+    for forest in &mut config.forests {
+        if let Trust::File(path) = &mut forest.trust {
+            *path = folder.join(&*path);
+        }
+    }
+    Ok(config)
+}
+
+fn text(file: &Path, seams: &Seams) -> Result<Zeroizing<String>, Failed> {
+    let failed = |why: &dyn std::fmt::Display| format!("{} cannot be read: {why}", file.display());
+    let bytes = seams.disk.read(file).map_err(|error| failed(&error))?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(_) => Err(failed(&"it is not UTF-8 text").into()),
+    }
 }
 
 fn print(line: std::fmt::Arguments<'_>) -> std::io::Result<()> {
@@ -130,13 +145,7 @@ fn print(line: std::fmt::Arguments<'_>) -> std::io::Result<()> {
 async fn enrol_here(args: EnrolArgs, seams: &Seams) -> Result<(), Failed> {
     let token = match (args.token, args.token_file) {
         (Some(token), _) => Zeroizing::new(token),
-        (None, Some(file)) => {
-            let bytes = seams
-                .disk
-                .read(&file)
-                .map_err(|error| format!("{}: {error}", file.display()))?;
-            Zeroizing::new(String::from_utf8(bytes)?)
-        }
+        (None, Some(file)) => text(&file, seams)?,
         (None, None) => return Err("token: missing; give --token-file, --token or POSTERN_TOKEN".into()),
     };
     let token: EnrolmentToken = token.parse()?;
@@ -149,7 +158,7 @@ async fn enrol_here(args: EnrolArgs, seams: &Seams) -> Result<(), Failed> {
         host_name,
         replace_identity: args.replace_identity,
     };
-    let identity = enrol(enrolment, seams).await?;
+    let identity = enrol(enrolment, seams).await.map_err(told)?;
     let domains: Vec<_> = identity.domains.iter().map(ToString::to_string).collect();
     print(format_args!(
         "enrolled as agent {} of tenant {}",
@@ -161,6 +170,18 @@ async fn enrol_here(args: EnrolArgs, seams: &Seams) -> Result<(), Failed> {
         state.display()
     ))?;
     Ok(())
+}
+
+/// The cloud tells a stranger nothing of its reasons, so it is said here where they are found.
+fn told(error: EnrolError) -> Failed {
+    match error {
+        EnrolError::Refused(_) => format!(
+            "{error}\nthe cloud's log says why. A token serves once and not for ever: \
+             `admin token create` makes another one"
+        )
+        .into(),
+        other => other.into(),
+    }
 }
 
 async fn serve(config: Config, seams: Seams) -> Result<(), Failed> {
@@ -176,9 +197,10 @@ async fn serve(config: Config, seams: Seams) -> Result<(), Failed> {
 
 async fn check(config: &Config, seams: &Seams) -> Result<(), Failed> {
     let forests = Forests::open(&config.forests, config.timeouts, seams)?;
-    let mut unreachable = 0;
+    let (mut all, mut unreachable) = (0, 0);
     for forest in forests.all() {
         for (controller, reached) in forest.reach().await {
+            all += 1;
             match reached {
                 Ok(()) => print(format_args!("{}: {controller}: ok", forest.name()))?,
                 Err(error) => {
@@ -189,7 +211,7 @@ async fn check(config: &Config, seams: &Seams) -> Result<(), Failed> {
         }
     }
     if unreachable > 0 {
-        return Err(format!("{unreachable} domain controllers cannot be reached").into());
+        return Err(format!("{unreachable} of {all} domain controllers cannot be reached").into());
     }
     Ok(())
 }

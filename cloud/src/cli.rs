@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -67,10 +67,11 @@ pub async fn main() -> ExitCode {
 /// # Errors
 /// What went wrong, for the terminal.
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed> {
-    let cli = Cli::parse_from(args);
+    let args: Vec<_> = args.into_iter().collect();
+    let cli = Cli::parse_from(&args);
     process::forbid_core_dumps()?;
     match cli.command {
-        Command::Init(args) => init(&args),
+        Command::Init(init_args) => init(&init_args, &program(args.first())),
         Command::Serve(args) => {
             telemetry::start(&cli.log, cli.log_json)?;
             serve(&args, Seams::real()).await
@@ -79,16 +80,21 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed>
     }
 }
 
-fn init(args: &ConfigArgs) -> Result<(), Failed> {
+/// What this program was called as, without its folder.
+fn program(name: Option<&OsString>) -> String {
+    let file = name.and_then(|name| Path::new(name).file_name());
+    file.map_or("postern-cloud".into(), |file| file.to_string_lossy().into_owned())
+}
+
+fn init(args: &ConfigArgs, program: &str) -> Result<(), Failed> {
     let failed = |error| format!("{}: {error}", args.config.display());
     // Never over an existing one.
     let mut file = std::fs::File::create_new(&args.config).map_err(failed)?;
     file.write_all(EXAMPLE.as_bytes()).map_err(failed)?;
     writeln!(
         std::io::stdout(),
-        "wrote {}\nset the addresses and the page's certificate in it, then run: postern-cloud serve --config {}",
+        "wrote {0}\nset the addresses and the page's certificate in it, then run: {program} serve --config {0}",
         args.config.display(),
-        args.config.display()
     )?;
     Ok(())
 }

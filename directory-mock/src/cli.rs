@@ -3,17 +3,17 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use comfy_table::Table;
-use postern_kit::Seams;
 use postern_kit::telemetry::chain;
+use postern_kit::{Seams, process, telemetry};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, TlsFiles};
 use crate::model::Account;
 use crate::semantics;
 use crate::serve::serve;
@@ -24,6 +24,9 @@ const TABLE_ROWS_MAX: usize = 40;
 
 /// Connections close at once.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// Any failure, for the terminal.
+type Failed = Box<dyn Error + Send + Sync>;
 
 /// A simulated Active Directory for tests and demonstrations.
 #[derive(Debug, Parser)]
@@ -51,6 +54,9 @@ struct ServeArgs {
     /// Log filter, such as `info,postern_directory_mock=debug`.
     #[arg(long, default_value = "info", env = "POSTERN_LOG")]
     log: String,
+    /// Logs as JSON lines.
+    #[arg(long)]
+    log_json: bool,
 }
 
 /// Runs the program with the process's arguments.
@@ -72,17 +78,17 @@ pub async fn main() -> ExitCode {
 ///
 /// # Cancellation
 /// Dropping it stops the directory.
-pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed> {
     let Command::Serve(args) = Cli::parse_from(args).command;
+    process::forbid_core_dumps()?;
     // The codec's own traces hold the bytes of every bind, passwords included.
-    postern_kit::telemetry::start(&format!("{},ldap3_proto=warn", args.log), false)?;
+    telemetry::start(&format!("{},ldap3_proto=warn", args.log), args.log_json)?;
     let seams = Seams::real();
-    let bytes = seams.disk.read(&args.config)?;
-    let config: Config = config::read(&String::from_utf8(bytes)?)?;
+    let config = load(&args.config, &seams)?;
     let stop = CancellationToken::new();
     seams
         .tasks
-        .spawn_essential("signals", postern_kit::process::stop_on_signal(stop.clone()));
+        .spawn_essential("signals", process::stop_on_signal(stop.clone()));
     let tasks = seams.tasks.clone();
     let show = |server: &Server| {
         // A closed standard output does not stop the service.
@@ -92,6 +98,26 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Box<dyn
     stop.cancel();
     served?;
     Ok(tasks.run_until(&stop, STOP_WAIT_MAX).await?)
+}
+
+/// The configuration; paths in it count from its folder.
+fn load(file: &Path, seams: &Seams) -> Result<Config, Failed> {
+    let failed = |why: &dyn std::fmt::Display| format!("{} cannot be read: {why}", file.display());
+    let bytes = seams.disk.read(file).map_err(|error| failed(&error))?;
+    let text = String::from_utf8(bytes).map_err(|_| failed(&"it is not UTF-8 text"))?;
+    let mut config = config::read(&text)?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    config.tls = match config.tls {
+        TlsFiles::Given { certificate, key } => TlsFiles::Given {
+            certificate: folder.join(certificate),
+            key: folder.join(key),
+        },
+        TlsFiles::Made { root, names } => TlsFiles::Made {
+            root: root.map(|root| folder.join(root)),
+            names,
+        },
+    };
+    Ok(config)
 }
 
 /// Addresses and users of a running controller.

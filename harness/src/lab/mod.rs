@@ -1,8 +1,8 @@
 //! Any topology, with real sockets, in one process: cloud, tenants, directories, agents. What
 //! tests and the demo stand on.
 //!
-//! Each part has its own tasks and its own stop, so that one can end while the others go on. All
-//! state lies in one temporary folder, which goes with the lab.
+//! Each part has its own threads and its own stop, so that one can end, crash and start again while
+//! the others go on. All state lies in one temporary folder, which goes with the lab.
 
 mod page;
 mod part;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use postern_agent::{Attached, BindName};
 use postern_cloud::admin::Administration;
 use postern_cloud::bus::{Bus, InProcess};
-use postern_cloud::config::Limits;
+use postern_cloud::config::{Config as CloudConfig, Limits};
 use postern_cloud::tenants::Tenant;
 use postern_directory_mock::{Directory, Server, ServerOptions};
 use postern_kit::Seams;
@@ -160,12 +160,38 @@ pub struct Lab {
     pub admin: Administration,
     /// The tenants, in the order of their plans.
     pub tenants: Vec<LabTenant>,
-    public: SocketAddr,
-    agents: SocketAddr,
-    page_root: Certificate,
     cloud: Part,
+    ground: Ground,
+}
+
+/// What stays when the cloud ends.
+#[derive(Debug)]
+struct Ground {
+    /// Of the cloud, with the ports that it got at its first start.
+    config: CloudConfig,
+    bus: Arc<dyn Bus>,
+    page_root: Certificate,
     seams: Seams,
     folder: tempfile::TempDir,
+}
+
+/// A topology whose cloud has ended, while agents and directories run on.
+#[derive(Debug)]
+pub struct WithoutCloud {
+    /// The tenants, in the order of their plans.
+    pub tenants: Vec<LabTenant>,
+    ground: Ground,
+}
+
+impl WithoutCloud {
+    /// Starts the cloud again over the same state and on the same ports, and waits until all agents
+    /// have come back by themselves.
+    ///
+    /// # Errors
+    /// [`LabError`] names the part that does not start or come back.
+    pub async fn start_cloud(self) -> Result<Lab, LabError> {
+        setup::start_again(self).await
+    }
 }
 
 impl Lab {
@@ -179,17 +205,17 @@ impl Lab {
 
     /// Where the page is.
     pub fn public(&self) -> SocketAddr {
-        self.public
+        self.ground.config.public_listen
     }
 
     /// Where agents attach.
     pub fn agents(&self) -> SocketAddr {
-        self.agents
+        self.ground.config.agents_listen
     }
 
     /// The seams that all parts share, but for their tasks.
     pub fn seams(&self) -> &Seams {
-        &self.seams
+        &self.ground.seams
     }
 
     /// The only tenant, or the first.
@@ -203,7 +229,7 @@ impl Lab {
 
     /// Folder of all state: the cloud's, its master key, the agents'.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.ground.folder.path()
     }
 
     /// The cloud's data folder.
@@ -213,7 +239,7 @@ impl Lab {
 
     /// The certificate that signed the page's.
     pub fn page_root(&self) -> Certificate {
-        self.page_root.clone()
+        self.ground.page_root.clone()
     }
 
     /// The file that holds the same in PEM.
@@ -226,7 +252,7 @@ impl Lab {
     /// # Errors
     /// [`ClientError`] if it cannot be set up.
     pub fn browser(&self) -> Result<Browser, ClientError> {
-        Browser::new(self.public, vec![self.page_root()])
+        Browser::new(self.public(), vec![self.page_root()])
     }
 
     /// A tenant's programme.
@@ -235,7 +261,7 @@ impl Lab {
     /// [`ClientError`] if it cannot be set up.
     pub fn programme(&self, tenant: &LabTenant) -> Result<Programme, ClientError> {
         let (id, secret) = &tenant.client;
-        Programme::new(self.public, vec![self.page_root()], &id.to_string(), secret)
+        Programme::new(self.public(), vec![self.page_root()], &id.to_string(), secret)
     }
 
     /// Where `cloud admin` connects to.
@@ -263,6 +289,27 @@ impl Lab {
         through: Option<SocketAddr>,
     ) -> Result<(), LabError> {
         setup::run_agent(self, at, agent, through).await
+    }
+
+    /// Ends the cloud in order: sign-ins under way are finished first. Everything else runs on.
+    ///
+    /// # Errors
+    /// [`PartError`] with the first failure of one of its tasks.
+    pub async fn stop_cloud(self) -> Result<WithoutCloud, PartError> {
+        self.cloud.stop().await?;
+        Ok(WithoutCloud {
+            tenants: self.tenants,
+            ground: self.ground,
+        })
+    }
+
+    /// Ends the cloud where it stands, as if its process had been killed. Everything else runs on.
+    pub async fn crash_cloud(self) -> WithoutCloud {
+        self.cloud.crash().await;
+        WithoutCloud {
+            tenants: self.tenants,
+            ground: self.ground,
+        }
     }
 
     /// Ends all agents, the cloud and the directories in order, and waits for them.

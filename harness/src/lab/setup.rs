@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use super::page::{PageCertificate, PageCertificateError};
 use super::part::{Part, PartError};
-use super::{EnrolledAgent, Lab, LabAgent, LabTenant, TenantPlan, Topology};
+use super::{EnrolledAgent, Ground, Lab, LabAgent, LabTenant, TenantPlan, Topology, WithoutCloud};
 
 /// Life of the lab's enrolment tokens: they are used at once.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(10 * 60);
@@ -92,24 +92,14 @@ pub(super) async fn start(topology: Topology, seams: Seams) -> Result<Lab, LabEr
         limits: topology.limits,
         log_keep: LOG_KEEP_DEFAULT,
     };
-    let (ready, mut watched) = watch::channel(None);
-    let bus = topology.bus;
-    let cloud = Part::start("cloud", &seams, |seams, stop| {
-        postern_cloud::service::serve_on(config, bus, seams, stop, ready)
-    });
-    let Some(ready) = cloud.ready(&mut watched, Option::is_some).await? else {
-        return Err(PartError::NotReady("cloud").into());
-    };
-    let mut lab = Lab {
-        admin: ready.admin,
-        tenants: Vec::new(),
-        public: ready.public,
-        agents: ready.agents,
+    let ground = Ground {
+        config,
+        bus: topology.bus,
         page_root: page.root,
-        cloud,
         seams,
         folder,
     };
+    let mut lab = with_cloud(ground, Vec::new()).await?;
     for plan in topology.tenants {
         let agents = plan.agents;
         let tenant = tenant(&lab, plan).await?;
@@ -127,6 +117,38 @@ pub(super) async fn start(topology: Topology, seams: Seams) -> Result<Lab, LabEr
     }
 }
 
+/// The cloud over what is there. It keeps the ports that it gets.
+async fn with_cloud(mut ground: Ground, tenants: Vec<LabTenant>) -> Result<Lab, LabError> {
+    let (ready, mut watched) = watch::channel(None);
+    let (config, bus) = (ground.config.clone(), ground.bus.clone());
+    let cloud = Part::start("cloud", &ground.seams, |seams, stop| {
+        postern_cloud::service::serve_on(config, bus, seams, stop, ready)
+    })?;
+    let Some(ready) = cloud.ready(&mut watched, Option::is_some).await? else {
+        return Err(PartError::NotReady("cloud").into());
+    };
+    ground.config.public_listen = ready.public;
+    ground.config.agents_listen = ready.agents;
+    Ok(Lab {
+        admin: ready.admin,
+        tenants,
+        cloud,
+        ground,
+    })
+}
+
+pub(super) async fn start_again(mut ended: WithoutCloud) -> Result<Lab, LabError> {
+    for agent in ended.tenants.iter_mut().flat_map(|tenant| &mut tenant.agents) {
+        // Or it would pass for attached before it has noticed the end.
+        agent.wait(false).await?;
+    }
+    let mut lab = with_cloud(ended.ground, ended.tenants).await?;
+    for agent in lab.tenants.iter_mut().flat_map(|tenant| &mut tenant.agents) {
+        agent.wait(true).await?;
+    }
+    Ok(lab)
+}
+
 async fn tenant(lab: &Lab, plan: TenantPlan) -> Result<LabTenant, LabError> {
     let TenantPlan {
         name,
@@ -137,7 +159,7 @@ async fn tenant(lab: &Lab, plan: TenantPlan) -> Result<LabTenant, LabError> {
         bind_name,
         agents: _,
     } = plan;
-    let directory = Server::start(directory, options, &lab.seams).await?;
+    let directory = Server::start(directory, options, lab.seams()).await?;
     let tenants = lab.admin.tenants();
     let tenant = tenants.create(name.parse()?, tell_locked).await?;
     let domain: postern_proto::names::DomainName =
@@ -191,7 +213,7 @@ pub(super) async fn enrol_agent(lab: &Lab, at: usize) -> Result<EnrolledAgent, L
     let name = format!(
         "agent-{}-{}",
         tenant.tenant.name,
-        uuid::Uuid::from_bytes(array(lab.seams.random.as_ref()))
+        uuid::Uuid::from_bytes(array(lab.seams().random.as_ref()))
     );
     let domains = vec![tenant.domain.clone()];
     let (_, token) = lab
@@ -199,15 +221,15 @@ pub(super) async fn enrol_agent(lab: &Lab, at: usize) -> Result<EnrolledAgent, L
         .trust()
         .create_token(tenant.tenant.id, domains, TOKEN_LIFETIME)
         .await?;
-    let state = lab.folder.path().join(&name);
+    let state = lab.folder().join(&name);
     let enrolment = Enrolment {
-        cloud: local(lab.agents),
+        cloud: local(lab.agents()),
         token,
         state: state.clone(),
         host_name: name,
         replace_identity: false,
     };
-    let identity = postern_agent::enrol(enrolment, &lab.seams).await?;
+    let identity = postern_agent::enrol(enrolment, lab.seams()).await?;
     Ok(EnrolledAgent {
         id: identity.agent,
         state,
@@ -220,19 +242,16 @@ pub(super) async fn run_agent(
     agent: EnrolledAgent,
     through: Option<SocketAddr>,
 ) -> Result<(), LabError> {
+    let cloud = local(through.unwrap_or(lab.agents()));
     let Some(tenant) = lab.tenants.get_mut(at) else {
         return Err(LabError::NoTenant);
     };
     let EnrolledAgent { id, state } = agent;
-    let config = AgentConfig::new(
-        state.clone(),
-        local(through.unwrap_or(lab.agents)),
-        vec![forest(tenant)?],
-    );
+    let config = AgentConfig::new(state.clone(), cloud, vec![forest(tenant)?]);
     let (ready, attached) = watch::channel(Attached::No);
-    let part = Part::start("agent", &lab.seams, |seams, stop| {
+    let part = Part::start("agent", &lab.ground.seams, |seams, stop| {
         postern_agent::serve(config, seams, stop, ready)
-    });
+    })?;
     let mut agent = LabAgent {
         id,
         state,

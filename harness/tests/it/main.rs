@@ -1,9 +1,16 @@
 //! The whole system, on real sockets: what its users would notice.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
+mod admin;
 mod attack;
+mod drain;
+mod import;
+mod office;
+mod process;
+mod programs;
 mod states;
 mod troubles;
 mod trust;
+mod wire;
 mod world;

@@ -38,6 +38,25 @@ pub(crate) fn topology(plan: TenantPlan) -> Topology {
     }
 }
 
+/// Longest wait for a state that must come: far more than a loaded machine needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reads a state again and again until it is there. `what` is for whoever reads the failure.
+pub(crate) async fn eventually<T>(what: &str, mut read: impl AsyncFnMut() -> Option<T>) -> T {
+    let until_found = async {
+        loop {
+            if let Some(found) = read().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, until_found).await {
+        Ok(found) => found,
+        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
+    }
+}
+
 pub(crate) async fn start(topology: Topology) -> Lab {
     Lab::start(topology, Seams::real()).await.unwrap()
 }

@@ -1,6 +1,7 @@
 //! Users from a file. It is read and checked as a whole before the first record is sent, so that
 //! all mistakes are told at once, each with its line.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ pub enum ImportError {
     #[error("{}", mistakes(.0))]
     Mistakes(Vec<String>),
     /// The cloud refused a record, and its batch with it.
-    #[error("line {line}: {message} ({imported} records before it were imported)")]
+    #[error("line {line}: {message} ({})", so_far(*.imported))]
     Refused {
         /// Line of the record.
         line: u64,
@@ -47,7 +48,7 @@ pub enum ImportError {
         imported: u64,
     },
     /// The cloud failed.
-    #[error("{message} ({imported} records were imported)")]
+    #[error("{message} ({})", so_far(*.imported))]
     Failed {
         /// What it said.
         message: String,
@@ -62,6 +63,13 @@ fn mistakes(all: &[String]) -> String {
         lines.push(format!("and {more} more mistakes"));
     }
     format!("nothing was imported:\n  {}", lines.join("\n  "))
+}
+
+fn so_far(imported: u64) -> String {
+    match imported {
+        0 => "nothing was imported".to_owned(),
+        _ => format!("the first {imported} records were imported, and no others"),
+    }
 }
 
 /// A record as a file has it.
@@ -86,6 +94,10 @@ impl From<Row> for wire::NewUser {
         }
     }
 }
+
+/// Its fields; the first two must be there.
+const FIELDS: [&str; 4] = ["username", "object_id", "on_premises_name", "domain"];
+const REQUIRED: usize = 2;
 
 /// A file that was read: records with their lines.
 #[derive(Debug)]
@@ -159,6 +171,11 @@ fn csv_rows(text: impl io::Read) -> Rows {
         Ok(headers) => headers.clone(),
         Err(error) => return vec![(1, Err(csv_mistake(&error)))],
     };
+    let wrong = header_mistakes(&headers);
+    if !wrong.is_empty() {
+        // In each line they would be found again.
+        return wrong.into_iter().map(|mistake| (1, Err(mistake))).collect();
+    }
     let rows = reader.records().map(|record| match record {
         Ok(record) => {
             let row = record.deserialize::<Row>(Some(&headers));
@@ -167,6 +184,17 @@ fn csv_rows(text: impl io::Read) -> Rows {
         Err(error) => (line(error.position()), Err(csv_mistake(&error))),
     });
     rows.collect()
+}
+
+fn header_mistakes(headers: &csv::StringRecord) -> Vec<String> {
+    let unknown = headers.iter().filter(|name| !FIELDS.contains(name));
+    let mut wrong: Vec<_> = unknown
+        .map(|name| format!("unknown field `{name}`; expected {}", FIELDS.join(", ")))
+        .collect();
+    let missing = FIELDS[..REQUIRED].iter();
+    let missing = missing.filter(|field| headers.iter().all(|name| name != **field));
+    wrong.extend(missing.map(|field| format!("missing field `{field}`")));
+    wrong
 }
 
 fn line(position: Option<&csv::Position>) -> u64 {
@@ -188,26 +216,47 @@ fn csv_mistake(error: &csv::Error) -> String {
 
 fn json_rows(text: impl io::BufRead) -> io::Result<Rows> {
     let mut rows = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
+    for (number, line) in (1..).zip(text.split(b'\n')) {
         let line = line?;
-        if line.trim().is_empty() {
+        let Ok(line) = std::str::from_utf8(&line) else {
+            rows.push((number, Err("expected UTF-8 text".to_owned())));
             continue;
+        };
+        let line = line.trim_start_matches('\u{feff}').trim();
+        if !line.is_empty() {
+            rows.push((
+                number,
+                serde_json::from_str(line).map_err(|error| json_mistake(&error)),
+            ));
         }
-        let row = serde_json::from_str(&line).map_err(|error| error.to_string());
-        rows.push((number, row));
     }
     Ok(rows)
 }
 
+/// Without the place, which counts from the record's own line.
+fn json_mistake(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((problem, _)) => format!("{problem} (column {})", error.column()),
+        None => text,
+    }
+}
+
 fn check(rows: Rows) -> Result<Source, ImportError> {
     let (mut good, mut wrong) = (Vec::new(), Vec::new());
+    let (mut objects, mut usernames) = (BTreeMap::new(), BTreeMap::new());
     for (line, row) in rows {
-        let user = row
-            .map(wire::NewUser::from)
-            .and_then(|user| match new_user(&user) {
-                Ok(_) => Ok(user),
-                Err(error) => Err(error.to_string()),
-            });
+        let user = row.map(wire::NewUser::from).and_then(|user| {
+            let parsed = new_user(&user).map_err(|error| error.to_string())?;
+            let earlier = [
+                ("object_id", objects.insert(parsed.object, line)),
+                ("username", usernames.insert(parsed.username, line)),
+            ];
+            match earlier.into_iter().find_map(|(field, line)| Some((field, line?))) {
+                Some((field, earlier)) => Err(format!("{field}: stands in line {earlier} already")),
+                None => Ok(user),
+            }
+        });
         match user {
             Ok(user) => good.push((line, user)),
             Err(problem) => wrong.push(format!("line {line}: {problem}")),
@@ -225,6 +274,7 @@ mod tests {
     use super::*;
 
     const ID: &str = "6995b085-9404-416e-8f04-0123456789ab";
+    const OTHER: &str = "6995b085-9404-416e-8f04-0123456789cd";
 
     fn read(name: &str, text: &str) -> Result<Vec<(u64, wire::NewUser)>, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -237,11 +287,12 @@ mod tests {
 
     #[test]
     fn both_kinds_of_file_are_read() {
-        let csv =
-            format!("username,object_id,domain\nada@corp.example,{ID},\nbob@corp.example,{ID},lab.example\n");
+        let csv = format!(
+            "username,object_id,domain\nada@corp.example,{ID},\nbob@corp.example,{OTHER},lab.example\n"
+        );
         let json = format!(
             "{{\"username\":\"ada@corp.example\",\"object_id\":\"{ID}\"}}\n\n\
-             {{\"username\":\"bob@corp.example\",\"object_id\":\"{ID}\",\"domain\":\"lab.example\"}}"
+             {{\"username\":\"bob@corp.example\",\"object_id\":\"{OTHER}\",\"domain\":\"lab.example\"}}"
         );
         let (csv, json) = (
             read("users.csv", &csv).unwrap(),
@@ -270,6 +321,35 @@ mod tests {
         let found = read("users.ndjson", &json).unwrap_err();
         assert!(found.contains("line 1: unknown field `colour`"), "{found}");
         assert!(found.contains("line 2: expected"), "{found}");
+        assert!(!found.contains("at line"), "{found}");
+    }
+
+    #[test]
+    fn a_user_stands_in_a_file_once_whatever_the_case() {
+        let csv = format!(
+            "username,object_id\nada@corp.example,{ID}\nbob@corp.example,{}\nADA@corp.example,{OTHER}\n",
+            ID.to_uppercase()
+        );
+        assert_eq!(
+            read("users.csv", &csv).unwrap_err(),
+            "nothing was imported:\n  \
+             line 3: object_id: stands in line 2 already\n  \
+             line 4: username: stands in line 2 already"
+        );
+    }
+
+    #[test]
+    fn a_header_is_judged_once_and_a_byte_order_mark_is_none_of_it() {
+        assert_eq!(
+            read("users.csv", "user,object_id\na,b\nc,d\n").unwrap_err(),
+            "nothing was imported:\n  \
+             line 1: unknown field `user`; expected username, object_id, on_premises_name, domain\n  \
+             line 1: missing field `username`"
+        );
+        let csv = format!("\u{feff}username,object_id\r\nada@corp.example,{ID}\r\n");
+        let json = format!("\u{feff}{{\"username\":\"ada@corp.example\",\"object_id\":\"{ID}\"}}\r\n");
+        assert_eq!(read("users.csv", &csv).unwrap().len(), 1);
+        assert_eq!(read("users.jsonl", &json).unwrap().len(), 1);
     }
 
     #[test]

@@ -16,27 +16,34 @@ use tonic::transport::Channel;
 use self::import::{ImportError, Source};
 use self::output::Output;
 use super::socket;
+use crate::trust::TOKEN_LIFETIME;
 
 /// Entries that one call lists; the server gives at most so many.
 const PAGE: u32 = 1000;
 
-/// Records that `sign-in list` shows unless told otherwise: a screen.
+/// Records that `sign-in list` shows unless told otherwise: a screen. And the most that it can.
 const SIGN_INS_DEFAULT: u32 = 50;
+const SIGN_INS_MAX: i64 = PAGE as i64;
 
 /// Why an administration command did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
+    /// There is no word of the socket.
+    #[error(
+        "--socket: missing; give it, or POSTERN_ADMIN_SOCKET: `admin.socket` of the cloud's configuration"
+    )]
+    NoSocket,
     /// Nobody serves the socket.
-    #[error("cannot connect to {socket}: does the cloud run, and may this user administer it?")]
+    #[error("cannot connect to {socket} (does the cloud run, and may this user administer it?)")]
     Connect {
         /// Which socket.
         socket: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// The cloud refuses.
-    #[error("{}", .0.message())]
-    Refused(#[from] tonic::Status),
+    /// The cloud refuses, in its words.
+    #[error("{0}")]
+    Refused(String),
     /// The file cannot be imported.
     #[error(transparent)]
     Import(#[from] ImportError),
@@ -48,12 +55,22 @@ pub enum AdminError {
     Output(#[from] io::Error),
 }
 
+/// Its message is the whole of it: there is no cause to look for.
+impl From<tonic::Status> for AdminError {
+    fn from(status: tonic::Status) -> Self {
+        Self::Refused(match status.message() {
+            "" => status.code().to_string(),
+            message => message.to_owned(),
+        })
+    }
+}
+
 /// What `admin` takes.
 #[derive(Debug, Args)]
 pub struct AdminArgs {
-    /// The cloud's administration socket.
-    #[arg(long, env = "POSTERN_ADMIN_SOCKET")]
-    socket: PathBuf,
+    /// The cloud's administration socket; required.
+    #[arg(long, global = true, env = "POSTERN_ADMIN_SOCKET")]
+    socket: Option<PathBuf>,
     /// Prints JSON, one object a line, instead of a table.
     #[arg(long, global = true)]
     json: bool,
@@ -147,11 +164,11 @@ enum UserCommand {
         #[arg(long)]
         object_id: String,
         /// What the directory calls the user, if that is not the username.
-        #[arg(long, default_value = "")]
-        on_premises_name: String,
+        #[arg(long)]
+        on_premises_name: Option<String>,
         /// The domain whose directory owns the user, if that is not the username's.
-        #[arg(long, default_value = "")]
-        domain: String,
+        #[arg(long)]
+        domain: Option<String>,
     },
     /// Makes or updates records from a file; they are found by their object_id.
     Import {
@@ -202,7 +219,7 @@ enum TokenCommand {
         #[arg(long, required = true)]
         domain: Vec<String>,
         /// How long it can be used, such as 30m or 2days: 1 minute to 7 days.
-        #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
+        #[arg(long, default_value = "1h", value_parser = token_lifetime)]
         expires: Duration,
     },
     /// Lists a tenant's tokens.
@@ -227,15 +244,25 @@ enum SignInCommand {
     /// Lists sign-ins, newest first.
     List {
         /// Of this tenant only; without it also those to tenants that do not exist.
-        #[arg(long, default_value = "")]
-        tenant: String,
+        #[arg(long)]
+        tenant: Option<String>,
         /// Of this user only.
-        #[arg(long, default_value = "")]
-        username: String,
+        #[arg(long)]
+        username: Option<String>,
         /// At most so many, 1 to 1,000.
-        #[arg(long, default_value_t = SIGN_INS_DEFAULT)]
+        #[arg(long, default_value_t = SIGN_INS_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=SIGN_INS_MAX))]
         limit: u32,
     },
+}
+
+/// Checked here, where the option has its name.
+fn token_lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if TOKEN_LIFETIME.contains(&lifetime) {
+        Ok(lifetime)
+    } else {
+        Err("expected 1 minute to 7 days".to_owned())
+    }
 }
 
 /// Runs a command and writes what it says to `out`.
@@ -246,12 +273,11 @@ enum SignInCommand {
 /// # Cancellation
 /// What was sent is done as a whole or not at all.
 pub async fn run(args: AdminArgs, out: &mut (dyn Write + Send)) -> Result<(), AdminError> {
-    let client = socket::connect(&args.socket)
-        .await
-        .map_err(|source| AdminError::Connect {
-            socket: args.socket.clone(),
-            source,
-        })?;
+    let socket = args.socket.ok_or(AdminError::NoSocket)?;
+    let client = match socket::connect(&socket).await {
+        Ok(client) => client,
+        Err(source) => return Err(AdminError::Connect { socket, source }),
+    };
     let mut session = Session {
         client,
         out: Output::new(out, args.json),
@@ -267,7 +293,10 @@ pub async fn run(args: AdminArgs, out: &mut (dyn Write + Send)) -> Result<(), Ad
             tenant,
             username,
             limit,
-        }) => session.sign_ins(tenant, username, limit).await,
+        }) => {
+            let (tenant, username) = (tenant.unwrap_or_default(), username.unwrap_or_default());
+            session.sign_ins(tenant, username, limit).await
+        }
     }
 }
 
@@ -343,8 +372,8 @@ impl Session<'_> {
                 let user = wire::NewUser {
                     username,
                     object_id,
-                    on_premises_name,
-                    domain,
+                    on_premises_name: on_premises_name.unwrap_or_default(),
+                    domain: domain.unwrap_or_default(),
                 };
                 let request = wire::CreateUserRequest {
                     tenant,

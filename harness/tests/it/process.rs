@@ -1,0 +1,252 @@
+//! Real processes of the program `postern`, which live in a folder of their own and die with the test.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::world::eventually;
+
+/// A folder in which programs run.
+pub(crate) struct Site {
+    folder: TempDir,
+    started: AtomicUsize,
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            started: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Names of what lies in the folder, but for the programs' own output.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| !name.ends_with(".output")).collect();
+        names.sort();
+        names
+    }
+
+    /// Starts `postern WORDS` in the folder.
+    pub(crate) fn start(&self, words: &str) -> Program {
+        self.start_with(words, &[])
+    }
+
+    pub(crate) fn start_with(&self, words: &str, environment: &[(&str, &str)]) -> Program {
+        let number = self.started.fetch_add(1, SeqCst);
+        let output = |stream| self.path(&format!("{number}-{stream}.output"));
+        let (stdout, stderr) = (output("stdout"), output("stderr"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
+        command
+            .args(words.split_whitespace())
+            .current_dir(self.folder.path());
+        for name in ["POSTERN_TOKEN", "POSTERN_ADMIN_SOCKET", "POSTERN_LOG"] {
+            command.env_remove(name);
+        }
+        let child = command
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout).unwrap())
+            .stderr(File::create(&stderr).unwrap())
+            .spawn()
+            .unwrap();
+        Program {
+            words: words.to_owned(),
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Runs `postern WORDS` to its end.
+    pub(crate) async fn run(&self, words: &str) -> Ended {
+        self.start(words).ended().await
+    }
+
+    /// The same, which must go well: what it says.
+    pub(crate) async fn must(&self, words: &str) -> String {
+        let ended = self.run(words).await;
+        assert_eq!(ended.code, Some(0), "{words}: {}", ended.stderr);
+        ended.stdout
+    }
+}
+
+/// A process. It is killed and reaped when this is dropped.
+pub(crate) struct Program {
+    words: String,
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// `None` if a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Program {
+    /// Waits until `find` finds something in its output so far, standard output and error.
+    pub(crate) async fn says<T>(&mut self, what: &str, find: impl Fn(&str, &str) -> Option<T>) -> T {
+        let words = self.words.clone();
+        eventually(&format!("{words}: {what}"), async || {
+            let ended = self.child.try_wait().unwrap();
+            let found = find(&read(&self.stdout), &read(&self.stderr));
+            if found.is_none() && ended.is_some() {
+                panic!("{words}: ended before {what}: {}", read(&self.stderr));
+            }
+            found
+        })
+        .await
+    }
+
+    /// Waits for the log line with this message: its fields.
+    pub(crate) async fn logs(&mut self, message: &str) -> Value {
+        self.says(message, |_, log| logged(log, message).pop()).await
+    }
+
+    /// Ends it where it stands.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its log so far.
+    pub(crate) fn log(&self) -> String {
+        read(&self.stderr)
+    }
+
+    pub(crate) async fn ended(mut self) -> Ended {
+        let words = self.words.clone();
+        let status = eventually(&format!("{words} ends"), async || self.child.try_wait().unwrap()).await;
+        Ended {
+            code: status.code(),
+            stdout: read(&self.stdout),
+            stderr: read(&self.stderr),
+        }
+    }
+
+    /// Asks it to end, as an operating system does.
+    pub(crate) async fn terminate(self) -> Ended {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).unwrap();
+        self.ended().await
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap()
+}
+
+/// The fields of all lines of a JSON log with this message.
+pub(crate) fn logged(log: &str, message: &str) -> Vec<Value> {
+    lines(log)
+        .map(|mut line| line["fields"].take())
+        .filter(|fields| fields["message"] == message)
+        .collect()
+}
+
+/// The whole lines of a JSON log: of others it may have written a part.
+pub(crate) fn lines(log: &str) -> impl Iterator<Item = Value> {
+    log.lines().filter_map(|line| serde_json::from_str(line).ok())
+}
+
+/// A TCP or UDP socket of a process.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) local: SocketAddr,
+    /// Takes connections, or datagrams from anybody.
+    pub(crate) listens: bool,
+}
+
+/// All of a process's internet sockets, and how many Unix sockets of it take connections. `None`
+/// where this user may not look into a process that forbids it.
+pub(crate) fn sockets(pid: u32) -> Option<(Vec<Socket>, usize)> {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let open = fs::read_dir(process.join("fd")).ok()?;
+    let open: Vec<_> = open
+        .filter_map(|entry| {
+            fs::read_link(entry.ok()?.path())
+                .ok()?
+                .into_os_string()
+                .into_string()
+                .ok()
+        })
+        .collect();
+    let is_own = |inode: &str| open.contains(&format!("socket:[{inode}]"));
+    let rows = |table: &str| {
+        let text = read(&process.join("net").join(table));
+        let rows = text
+            .lines()
+            .skip(1)
+            .map(|row| row.split_whitespace().map(str::to_owned).collect());
+        rows.collect::<Vec<Vec<String>>>()
+    };
+    let mut found = Vec::new();
+    for table in ["tcp", "tcp6", "udp", "udp6"] {
+        let own = rows(table).into_iter().filter(|row| is_own(&row[9]));
+        found.extend(own.map(|row| Socket {
+            local: address(&row[1]),
+            // 0A is LISTEN; an unconnected UDP socket has 07.
+            listens: row[3] == "0A" || row[3] == "07",
+        }));
+    }
+    // Flag __SO_ACCEPTCON.
+    let accepting = rows("unix")
+        .into_iter()
+        .filter(|row| is_own(&row[6]) && row[3] == "00010000");
+    Some((found, accepting.count()))
+}
+
+/// As `/proc/net` writes them: each group of four bytes in this machine's order.
+fn address(text: &str) -> SocketAddr {
+    let (host, port) = text.split_once(':').unwrap();
+    let bytes: Vec<u8> = host
+        .as_bytes()
+        .chunks(8)
+        .flat_map(|word| {
+            u32::from_str_radix(std::str::from_utf8(word).unwrap(), 16)
+                .unwrap()
+                .to_ne_bytes()
+        })
+        .collect();
+    let port = u16::from_str_radix(port, 16).unwrap();
+    match <[u8; 4]>::try_from(bytes.as_slice()) {
+        Ok(four) => (Ipv4Addr::from(four), port).into(),
+        Err(_) => (
+            Ipv6Addr::from(<[u8; 16]>::try_from(bytes).unwrap()).to_canonical(),
+            port,
+        )
+            .into(),
+    }
+}
