@@ -4,6 +4,7 @@
 //! * [`lab`]: any topology on real sockets, in one process.
 //! * [`client`]: the ways in, as users have them.
 //! * [`canary`]: looks for passwords where none may be.
+//! * [`load`]: how much it takes, how fast, at what cost.
 //! * [`demo`]: what a newcomer starts.
 //! * [`cli`]: the program `postern`.
 
@@ -12,3 +13,4 @@ pub mod cli;
 pub mod client;
 pub mod demo;
 pub mod lab;
+pub mod load;

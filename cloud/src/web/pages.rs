@@ -16,11 +16,12 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::get;
-use http::header::RETRY_AFTER;
-use http::{HeaderValue, StatusCode};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use postern_kit::clock;
 use postern_kit::serve::Peer;
 use postern_proto::names::{TenantName, Username};
+use tonic::Status;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
@@ -80,11 +81,20 @@ pub(super) fn router(sign_in: Arc<dyn SignsIn>) -> Router {
         .route("/", get(home))
         .route("/t/{tenant}/sign-in", get(ask).post(submit))
         .route(style::path(), get(style::serve))
-        .fallback(async || problem(StatusCode::NOT_FOUND))
+        .fallback(nowhere)
         .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED))
         .with_state(sign_in)
         .layer(CsrfLayer::new().with_rejection_response(foreign))
         .layer(CatchPanicLayer::custom(panicked))
+}
+
+/// Where there is no page. A programme that calls what is not there is told so in its own terms.
+async fn nowhere(headers: HeaderMap) -> Response {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind.is_some_and(|kind| kind.starts_with("application/grpc")) {
+        return Status::unimplemented("no such call").into_http();
+    }
+    problem(StatusCode::NOT_FOUND)
 }
 
 async fn home() -> Response {

@@ -4,6 +4,7 @@
 //! Each part has its own threads and its own stop, so that one can end, crash and start again while
 //! the others go on. All state lies in one temporary folder, which goes with the lab.
 
+mod link;
 mod page;
 mod part;
 mod recorder;
@@ -30,6 +31,7 @@ use zeroize::Zeroizing;
 
 use crate::client::{Browser, ClientError, Programme};
 
+pub use link::{Link, LinkState};
 pub use page::PageCertificateError;
 pub use part::{Part, PartError};
 pub use recorder::RecordingBus;

@@ -131,6 +131,11 @@ impl Program {
         let _ = self.child.wait();
     }
 
+    /// Sends it a signal that leaves it there.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

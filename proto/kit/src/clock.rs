@@ -58,9 +58,8 @@ impl Timestamp {
 }
 
 /// RFC 3339 with three digits of the second, so that columns line up.
-const MILLISECONDS: &[time::format_description::BorrowedFormatItem<'_>] = time::macros::format_description!(
-    "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
-);
+const MILLISECONDS: &[time::format_description::BorrowedFormatItem<'_>] =
+    time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// RFC 3339, in UTC with milliseconds.
 impl fmt::Display for Timestamp {

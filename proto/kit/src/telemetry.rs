@@ -1,6 +1,7 @@
 //! Logs: one line of constant text and fields, on standard error.
 
 use std::error::Error;
+use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
@@ -13,6 +14,8 @@ pub fn start(filter: &str, json: bool) -> Result<(), tracing_subscriber::filter:
     let filter = EnvFilter::builder().parse(filter)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Colours are for people: a file or a journal keeps the bare text.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // A second start in one process is a test's business, not a fault.
     let _ = if json {

@@ -1,0 +1,13 @@
+//! Load: how much a system takes, how fast it answers, and what each of its processes costs.
+//!
+//! * [`engine`]: the open loop.
+//! * [`account`]: what processes used, from the operating system.
+//! * [`report`]: table and JSON.
+
+pub mod account;
+pub mod engine;
+pub mod report;
+
+pub use account::{Usage, usage};
+pub use engine::{Measured, Plan};
+pub use report::{Cost, Report};
