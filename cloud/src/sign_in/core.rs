@@ -102,11 +102,6 @@ pub(super) fn after_verdict(verdict: Verdict, user: UserId, tell_locked: bool) -
     }
 }
 
-/// What a stranger is told where users are told that nobody could say.
-pub(super) fn nobody_could_say() -> Ending {
-    Ending::unavailable(TIMED_OUT)
-}
-
 /// What it means that no agent would be given the question.
 pub(super) fn not_admitted(why: NotAdmitted) -> Ending {
     match why {

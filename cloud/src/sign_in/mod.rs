@@ -354,10 +354,10 @@ impl SignIn {
             charges: Box::new(again.clone()),
         };
         let judgement = self.ask(question, charged, again).await;
-        let unavailable = matches!(judgement.verdict, Verdict::Unavailable(_));
-        let took = monotonic().saturating_duration_since(case.received);
-        self.weather()
-            .seen(tenant, &domain, unavailable.then_some(took), monotonic());
+        let ending = core::after_verdict(judgement.verdict, user.id, whose.tell_locked);
+        let unjudged = matches!(ending.outcome, Outcome::Unavailable | Outcome::Busy)
+            .then(|| (ending, monotonic().saturating_duration_since(case.received)));
+        self.weather().seen(tenant, &domain, unjudged, monotonic());
         if judgement.verdict == Verdict::OtherObject {
             tracing::warn!(
                 %request,
@@ -366,7 +366,7 @@ impl SignIn {
             );
         }
         Judged {
-            ending: core::after_verdict(judgement.verdict, user.id, whose.tell_locked),
+            ending,
             attempts: judgement.attempts,
             charges: judgement.charges,
             wrong: judgement.verdict == Verdict::Wrong,
@@ -389,11 +389,11 @@ impl SignIn {
     /// Waits as a user of the domain would, where users wait for nothing at the moment.
     async fn stranger(&self, case: &Case, tenant: TenantId, domain: &DomainName) -> Option<Ending> {
         let random = self.0.seams.random.as_ref();
-        let after = self
+        let (ending, after) = self
             .weather()
             .stranger(tenant, domain, monotonic(), |bound| random::below(random, bound))?;
         sleep_until((case.received + after).min(case.ask_until)).await;
-        Some(core::nobody_could_say())
+        Some(ending)
     }
 
     fn weather(&self) -> MutexGuard<'_, Weather> {

@@ -470,7 +470,7 @@ async fn a_name_that_nobody_has_fares_as_the_domains_users_do() {
     }
     assert_eq!(world.run(stranger, "x").await.outcome, Outcome::Unavailable);
     let record = &world.records().await[0];
-    assert_eq!((record.code, record.attempts.len()), (80002, 0));
+    assert_eq!((record.code, record.attempts.len()), (80007, 0));
     for _ in 0..40 {
         assert!(matches!(
             world.says(Verdict::Accepted).await,

@@ -23,7 +23,8 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::world::{TENANT, WRONG, call, eventually, person, plan, start, topology};
+use crate::admin::admin;
+use crate::world::{DOMAIN, TENANT, WRONG, call, eventually, person, plan, start, topology};
 
 /// How late the directory answers, so that there is time to stop somebody in between.
 const LATE: Duration = Duration::from_secs(1);
@@ -330,4 +331,37 @@ async fn after_a_crash_nothing_answered_is_lost_and_agents_come_back_by_themselv
     });
     assert_eq!(locked.count(), 0);
     lab.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_drained_agent_gets_nothing_new_until_it_is_resumed_also_over_a_restart() {
+    let lab = start(plan_of_one()).await;
+    let (username, password) = person(0);
+    let id = lab.tenant().agents[0].id;
+    let shown = admin(&lab, &format!("agents drain --tenant {TENANT} {id}"))
+        .await
+        .unwrap();
+    assert!(
+        shown
+            .lines()
+            .any(|line| line.split_whitespace().eq(["drained", "yes"])),
+        "{shown}"
+    );
+    assert_eq!(call(&lab, &username, &password).await, Outcome::Unavailable);
+    let lab = lab.stop_cloud().await.unwrap().start_cloud().await.unwrap();
+    assert_eq!(call(&lab, &username, &password).await, Outcome::Unavailable);
+    assert_eq!(lab.tenant().directory.journal().total(), 0);
+    admin(&lab, &format!("agent resume --tenant {TENANT} {id}"))
+        .await
+        .unwrap();
+    assert_eq!(call(&lab, &username, &password).await, Outcome::SignedIn);
+    let unknown = admin(&lab, &format!("agent drain --tenant {TENANT} {DOMAIN}"))
+        .await
+        .unwrap_err();
+    assert!(unknown.starts_with("agent_id: expected"), "{unknown}");
+    lab.stop().await.unwrap();
+}
+
+fn plan_of_one() -> Topology {
+    topology(plan(1))
 }

@@ -237,6 +237,21 @@ enum TokenCommand {
 enum AgentCommand {
     /// Lists a tenant's agents.
     List(InTenant),
+    /// Lets nothing new go to an agent, so that it can be stopped without anybody noticing; what it
+    /// has is finished. Stands until `resume`.
+    Drain {
+        #[command(flatten)]
+        of: InTenant,
+        /// Its id.
+        id: String,
+    },
+    /// Takes a drain back.
+    Resume {
+        #[command(flatten)]
+        of: InTenant,
+        /// Its id.
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -288,7 +303,7 @@ pub async fn run(args: AdminArgs, out: &mut (dyn Write + Send)) -> Result<(), Ad
         Command::User(command) => session.user(command).await,
         Command::Client(command) => session.client(command).await,
         Command::Token(command) => session.token(command).await,
-        Command::Agent(AgentCommand::List(InTenant { tenant })) => session.agents(tenant).await,
+        Command::Agent(command) => session.agent(command).await,
         Command::SignIn(SignInCommand::List {
             tenant,
             username,
@@ -488,12 +503,29 @@ impl Session<'_> {
         }
     }
 
-    async fn agents(&mut self, tenant: String) -> Done {
-        let all = self
-            .client
-            .list_agents(wire::ListAgentsRequest { tenant })
-            .await?;
-        Ok(self.out.all(&all.into_inner().agents)?)
+    async fn agent(&mut self, command: AgentCommand) -> Done {
+        match command {
+            AgentCommand::List(InTenant { tenant }) => {
+                let all = self.client.list_agents(wire::ListAgentsRequest { tenant }).await?;
+                Ok(self.out.all(&all.into_inner().agents)?)
+            }
+            AgentCommand::Drain {
+                of: InTenant { tenant },
+                id,
+            } => {
+                let request = wire::AgentRequest { tenant, id };
+                let agent = self.client.drain_agent(request).await?.into_inner();
+                Ok(self.out.one(&agent)?)
+            }
+            AgentCommand::Resume {
+                of: InTenant { tenant },
+                id,
+            } => {
+                let request = wire::AgentRequest { tenant, id };
+                let agent = self.client.resume_agent(request).await?.into_inner();
+                Ok(self.out.one(&agent)?)
+            }
+        }
     }
 
     async fn sign_ins(&mut self, tenant: String, username: String, limit: u32) -> Done {

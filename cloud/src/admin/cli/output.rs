@@ -202,6 +202,7 @@ impl Shown for wire::Agent {
             ("id", json!(self.id)),
             ("host_name", json!(self.host_name)),
             ("connected", json!(self.connected)),
+            ("drained", json!(self.drained)),
             ("in_flight", json!(self.in_flight)),
             ("domains", json!(self.domains)),
             ("version", json!(self.version)),
