@@ -11,6 +11,7 @@ use postern_kit::{Seams, process};
 use tokio_util::sync::CancellationToken;
 
 use crate::demo;
+use crate::load::{self, cli::LoadArgs};
 
 /// Any failure, for the terminal.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// Runs everything in one process: cloud, agents, and a directory with a user for each state.
     Demo(DemoArgs),
+    /// Puts the system under load, each part as a process of its own, and says what it takes.
+    Load(LoadArgs),
     /// postern-cloud, with its own arguments.
     #[command(disable_help_flag = true)]
     Cloud(Rest),
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> Result<ExitCode, Failed> {
     match command {
         Command::Demo(args) => return demo(args).await,
+        Command::Load(args) => load::cli::run(args, &mut std::io::stdout()).await?,
         Command::Cloud(rest) => postern_cloud::cli::run(rest.of("postern cloud")).await?,
         Command::Agent(rest) => postern_agent::cli::run(rest.of("postern agent")).await?,
         Command::Directory(rest) => postern_directory_mock::cli::run(rest.of("postern directory")).await?,

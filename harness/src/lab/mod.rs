@@ -7,6 +7,7 @@
 mod link;
 mod page;
 mod part;
+pub mod processes;
 mod recorder;
 mod setup;
 mod tap;

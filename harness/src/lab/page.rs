@@ -6,6 +6,7 @@ use std::time::Duration;
 use postern_kit::clock::Clock;
 use postern_kit::tls::{Certificate, Identity, TlsError};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use zeroize::Zeroizing;
 
 /// Browsers refuse leaves that are valid for longer than 398 days; a lab lives for hours.
 const VALID_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -29,6 +30,8 @@ pub enum PageCertificateError {
 pub(super) struct PageCertificate {
     pub(super) root: Certificate,
     pub(super) root_pem: String,
+    pub(super) leaf_pem: String,
+    pub(super) key_pem: Zeroizing<String>,
     pub(super) identity: Identity,
 }
 
@@ -48,10 +51,13 @@ impl PageCertificate {
             .subject_alt_names
             .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         let leaf = params.signed_by(&key, &issuer)?;
-        let identity = Identity::from_pem(leaf.pem().as_bytes(), key.serialize_pem().as_bytes())?;
+        let (leaf_pem, key_pem) = (leaf.pem(), Zeroizing::new(key.serialize_pem()));
+        let identity = Identity::from_pem(leaf_pem.as_bytes(), key_pem.as_bytes())?;
         Ok(Self {
             root: root_der,
             root_pem,
+            leaf_pem,
+            key_pem,
             identity,
         })
     }

@@ -1,10 +1,12 @@
 //! Load: how much a system takes, how fast it answers, and what each of its processes costs.
 //!
 //! * [`engine`]: the open loop.
+//! * [`cli`]: `postern load`.
 //! * [`account`]: what processes used, from the operating system.
 //! * [`report`]: table and JSON.
 
 pub mod account;
+pub mod cli;
 pub mod engine;
 pub mod report;
 
