@@ -225,7 +225,7 @@ impl Rooms {
             agents: Arc::new(dispatch.clone()),
             store: store.clone(),
         };
-        let sign_in = SignIn::new(parts, config.limits, front);
+        let sign_in = SignIn::new(parts, config.limits, front, back, back_stop.clone());
         let (purging, keep, stop) = (sign_in.clone(), config.log_keep, back_stop.clone());
         back.tasks
             .spawn("purge", async move { purging.purge(keep, stop).await });

@@ -28,7 +28,7 @@ use postern_proto::ids::{AgentId, ObjectId, RequestId, TenantId};
 use postern_proto::names::{DomainName, OnPremisesName};
 use postern_proto::password::Password;
 use postern_proto::verdict::{NotAsked, Unavailable, Verdict, VerdictReport};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::core::Core;
@@ -138,7 +138,6 @@ pub struct AgentPresence {
 pub struct Dispatch {
     core: Arc<Mutex<Core>>,
     commands: mpsc::Sender<Command>,
-    open: watch::Receiver<usize>,
     bus: Arc<dyn Bus>,
     trust: Trust,
     seams: Seams,
@@ -158,15 +157,13 @@ impl Dispatch {
     ) -> Self {
         let core = Arc::new(Mutex::new(Core::new(attempt_share, hand_off)));
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
-        let (opened, open) = watch::channel(0);
         let replica = trust.replica();
         let answers = bus.subscribe(&envelope::to_replica(replica.id)).await;
-        let task = Task::new(core.clone(), bus.clone(), replica, seams.random.clone(), opened);
+        let task = Task::new(core.clone(), bus.clone(), replica, seams.random.clone());
         seams.tasks.spawn("dispatch", task.run(received, answers, stop));
         Self {
             core,
             commands,
-            open,
             bus,
             trust,
             seams: seams.clone(),
@@ -189,9 +186,10 @@ impl Dispatch {
     /// Takes no more questions, tells the agents, and waits until all questions are answered,
     /// which is at the last one's deadline at the latest.
     pub async fn drain(&self) {
-        if self.commands.send(Command::Drain).await.is_ok() {
+        let (waiting, drained) = oneshot::channel();
+        if self.commands.send(Command::Drain(waiting)).await.is_ok() {
             // An error means that the task has ended, and then nothing is open.
-            let _ = self.open.clone().wait_for(|open| *open == 0).await;
+            let _ = drained.await;
         }
     }
 
@@ -232,3 +230,6 @@ impl Agents for Dispatch {
             .unwrap_or_else(|_| without_attempts(Verdict::Unavailable(Unavailable::ConnectionLost)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use postern_kit::clock::{monotonic, sleep_until};
 use postern_kit::random::{self, Random};
 use postern_proto::ids::{AgentId, RequestId, SessionId};
@@ -15,13 +16,14 @@ use postern_proto::seal::{
 use postern_proto::wire::channel::{
     AgentMessage, CloudMessage, Draining, Ping, SealedVerdict, UnknownSession, agent_message, cloud_message,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::unconstrained;
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Asked, Attached, AttemptId, Core, Effect, Event, StreamId};
 use super::envelope::{self, Down, Up};
 use super::{Judgement, Question};
-use crate::bus::{Bus, NotDelivered, Subscription};
+use crate::bus::{self, Bus, NotDelivered, Subscription};
 
 /// What the task is told. Passwords in it zero themselves.
 #[derive(Debug)]
@@ -34,7 +36,8 @@ pub(super) enum Command {
     Detach(StreamId),
     Ask(Question, oneshot::Sender<Judgement>),
     SetDrained(AgentId, bool),
-    Drain,
+    /// Says when all questions are answered.
+    Drain(oneshot::Sender<()>),
 }
 
 /// A stream whose hello has come.
@@ -73,12 +76,13 @@ pub(super) struct Task {
     pub(super) bus: Arc<dyn Bus>,
     pub(super) replica: Arc<Replica>,
     pub(super) random: Arc<dyn Random>,
-    /// Questions without an answer.
-    pub(super) open: watch::Sender<usize>,
     streams: BTreeMap<StreamId, Sealer>,
     awaited: BTreeMap<Place, Awaited>,
     places: BTreeMap<AttemptId, Vec<Place>>,
+    /// Questions without an answer.
     asking: BTreeMap<RequestId, (Question, oneshot::Sender<Judgement>)>,
+    /// Who waits until there are none.
+    draining: Vec<oneshot::Sender<()>>,
 }
 
 impl Task {
@@ -87,7 +91,6 @@ impl Task {
         bus: Arc<dyn Bus>,
         replica: Arc<Replica>,
         random: Arc<dyn Random>,
-        open: watch::Sender<usize>,
     ) -> Self {
         let (streams, awaited) = (BTreeMap::new(), BTreeMap::new());
         let (places, asking) = (BTreeMap::new(), BTreeMap::new());
@@ -96,11 +99,11 @@ impl Task {
             bus,
             replica,
             random,
-            open,
             streams,
             awaited,
             places,
             asking,
+            draining: Vec::new(),
         }
     }
 
@@ -121,7 +124,12 @@ impl Task {
             };
             let event = tokio::select! {
                 () = stop.cancelled() => break,
-                Some(command) = commands.recv() => self.command(command),
+                Some(command) = commands.recv() => {
+                    if matches!(command, Command::Detach(_)) {
+                        self.hear_out(&mut answers).await;
+                    }
+                    self.command(command)
+                }
                 Some(payload) = answers.next() => self.answer(payload),
                 () = wait => Some(Event::Tick),
             };
@@ -129,6 +137,19 @@ impl Task {
         }
         for sealer in self.streams.values() {
             sealer.close.cancel();
+        }
+    }
+
+    /// Takes what has been said up to now: the last word on a stream comes before its end, which
+    /// is told on another way.
+    async fn hear_out(&mut self, answers: &mut Subscription) {
+        for _ in 0..bus::QUEUE_MAX {
+            // The runtime's budget would make a long queue look empty.
+            let Some(Some(payload)) = unconstrained(answers.next()).now_or_never() else {
+                return;
+            };
+            let event = self.answer(payload);
+            self.drive(event).await;
         }
     }
 
@@ -148,7 +169,12 @@ impl Task {
                 events.extend(self.perform(effect).await);
             }
         }
-        self.open.send_replace(self.asking.len());
+        if self.asking.is_empty() {
+            for waiting in self.draining.drain(..) {
+                // It may have given up.
+                let _ = waiting.send(());
+            }
+        }
     }
 
     fn command(&mut self, command: Command) -> Option<Event> {
@@ -192,7 +218,10 @@ impl Task {
                 Some(Event::Asked(asked))
             }
             Command::SetDrained(agent, drained) => Some(Event::SetDrained(agent, drained)),
-            Command::Drain => Some(Event::Drain),
+            Command::Drain(waiting) => {
+                self.draining.push(waiting);
+                Some(Event::Drain)
+            }
         }
     }
 
@@ -229,6 +258,10 @@ impl Task {
                     .get(&place)
                     .filter(|awaited| awaited.stream == stream)?
                     .attempt;
+                // Said again of what was sealed anew since, it counts for nothing.
+                if self.places.get(&attempt)?.last() != Some(&place) {
+                    return None;
+                }
                 Some(Event::UnknownSession(stream, attempt))
             }
             _ => None,

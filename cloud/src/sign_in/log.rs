@@ -11,7 +11,7 @@ use postern_proto::ids::{AgentId, ClientId, RequestId, TenantId, UserId};
 use postern_proto::names::{TenantName, Username};
 
 use super::sql;
-use crate::store::{Connection, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// A sign-in as it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,16 +65,6 @@ pub struct AttemptRecord {
     pub ldap_result: u32,
     /// Active Directory's sub-code, 0 if there was none.
     pub sub_code: u32,
-}
-
-impl Record {
-    /// Writes it, in the transaction of the caller.
-    ///
-    /// # Errors
-    /// [`StoreError`] if a statement fails.
-    pub(super) async fn store(&self, c: &mut Connection) -> Result<(), StoreError> {
-        sql::insert(c, self).await
-    }
 }
 
 /// The log as administrators read it. Clones share it.

@@ -18,6 +18,7 @@ mod core;
 mod floor;
 mod log;
 mod port;
+mod scribe;
 mod sql;
 mod weather;
 
@@ -40,6 +41,7 @@ use zeroize::Zeroizing;
 
 use self::core::Ending;
 use self::floor::Floors;
+use self::scribe::Scribe;
 use self::weather::Weather;
 use crate::budget::{Account, Budgets, Charged};
 use crate::config::Limits;
@@ -80,6 +82,7 @@ struct Inner {
     limits: Limits,
     floors: Mutex<Floors>,
     weather: Mutex<Weather>,
+    scribe: Scribe,
     seams: Seams,
 }
 
@@ -206,14 +209,22 @@ impl Whose {
 }
 
 impl SignIn {
-    /// Over its parts. Sign-ins run among the tasks of `seams`.
-    pub fn new(parts: Parts, limits: Limits, seams: &Seams) -> Self {
+    /// Over its parts. Sign-ins run among the tasks of `front`. What writes their log runs among those of
+    /// `back`, and ends with `back_stop`.
+    pub fn new(
+        parts: Parts,
+        limits: Limits,
+        front: &Seams,
+        back: &Seams,
+        back_stop: CancellationToken,
+    ) -> Self {
         Self(Arc::new(Inner {
+            scribe: Scribe::start(parts.store.clone(), back, back_stop),
             parts,
             limits,
             floors: Mutex::new(Floors::new(limits.floor, limits.deadline)),
             weather: Mutex::default(),
-            seams: seams.clone(),
+            seams: front.clone(),
         }))
     }
 
@@ -259,15 +270,7 @@ impl SignIn {
             .iter_mut()
             .map(|(charged, proven)| charged.count(*proven));
         let changes: Vec<_> = counts.collect();
-        let write = self.0.parts.store.transact(move |c| {
-            Box::pin(async move {
-                record.store(c).await?;
-                for changes in &changes {
-                    changes.store(c).await?;
-                }
-                Ok(())
-            })
-        });
+        let write = self.0.scribe.write(record, changes);
         tokio::pin!(write);
         let unwritten = Ending::plain(Outcome::Unavailable);
         let (written, answer) = tokio::select! {

@@ -6,54 +6,67 @@ use postern_kit::clock::Timestamp;
 use postern_proto::ids::{ClientId, RequestId, TenantId, UserId};
 use postern_proto::names::Username;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection, query};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, query};
 
 use super::log::{AttemptRecord, Record};
 use crate::store::{StoreError, row};
+
+/// Attempts in one statement.
+const ATTEMPTS_MAX: usize = 1000;
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-pub(super) async fn insert(c: &mut SqliteConnection, record: &Record) -> Result<(), StoreError> {
-    query(
+/// Writes records, all in one statement, and their attempts in another.
+pub(super) async fn insert(c: &mut SqliteConnection, records: &[Record]) -> Result<(), StoreError> {
+    let mut statement = QueryBuilder::<Sqlite>::new(
         "INSERT INTO sign_in (request, at_ms, tenant, tenant_name, user_record, username, outcome, code,
-                              channel, source_address, client, total_us)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-    )
-    .bind(record.request.as_bytes().as_slice())
-    .bind(record.at.unix_ms())
-    .bind(record.tenant.as_ref().map(|tenant| tenant.as_bytes().as_slice()))
-    .bind(record.tenant_name.as_str())
-    .bind(record.user.as_ref().map(|user| user.as_bytes().as_slice()))
-    .bind(record.username.as_str())
-    .bind(record.outcome.as_str())
-    .bind(i64::from(record.code))
-    .bind(record.channel.as_str())
-    .bind(record.source.to_string())
-    .bind(record.client.as_ref().map(|client| client.as_bytes().as_slice()))
-    .bind(micros(record.total))
-    .execute(&mut *c)
-    .await?;
-    for (number, attempt) in (0_i64..).zip(&record.attempts) {
-        query(
+                              channel, source_address, client, total_us) ",
+    );
+    statement.push_values(records, |mut row, record| {
+        row.push_bind(record.request.as_bytes().as_slice())
+            .push_bind(record.at.unix_ms())
+            .push_bind(record.tenant.as_ref().map(|tenant| tenant.as_bytes().as_slice()))
+            .push_bind(record.tenant_name.as_str())
+            .push_bind(record.user.as_ref().map(|user| user.as_bytes().as_slice()))
+            .push_bind(record.username.as_str())
+            .push_bind(record.outcome.as_str())
+            .push_bind(i64::from(record.code))
+            .push_bind(record.channel.as_str())
+            .push_bind(record.source.to_string())
+            .push_bind(record.client.as_ref().map(|client| client.as_bytes().as_slice()))
+            .push_bind(micros(record.total));
+    });
+    statement.build().execute(&mut *c).await?;
+    let attempts: Vec<_> = records
+        .iter()
+        .flat_map(|record| {
+            (0_i64..)
+                .zip(&record.attempts)
+                .map(move |(number, attempt)| (record, number, attempt))
+        })
+        .collect();
+    // SQLite binds 32,766 values at most, and an attempt has eleven.
+    for some in attempts.chunks(ATTEMPTS_MAX) {
+        let mut statement = QueryBuilder::<Sqlite>::new(
             "INSERT INTO sign_in_attempt (request, number, agent, controller, verdict, reason, total_us,
-                                          wait_us, bind_us, ldap_result, sub_code)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        )
-        .bind(record.request.as_bytes().as_slice())
-        .bind(number)
-        .bind(attempt.agent.as_bytes().as_slice())
-        .bind(attempt.controller.as_str())
-        .bind(attempt.verdict.as_str())
-        .bind(attempt.reason.as_str())
-        .bind(micros(attempt.total))
-        .bind(micros(attempt.wait))
-        .bind(micros(attempt.bind))
-        .bind(i64::from(attempt.ldap_result))
-        .bind(i64::from(attempt.sub_code))
-        .execute(&mut *c)
-        .await?;
+                                          wait_us, bind_us, ldap_result, sub_code) ",
+        );
+        statement.push_values(some, |mut row, (record, number, attempt)| {
+            row.push_bind(record.request.as_bytes().as_slice())
+                .push_bind(*number)
+                .push_bind(attempt.agent.as_bytes().as_slice())
+                .push_bind(attempt.controller.as_str())
+                .push_bind(attempt.verdict.as_str())
+                .push_bind(attempt.reason.as_str())
+                .push_bind(micros(attempt.total))
+                .push_bind(micros(attempt.wait))
+                .push_bind(micros(attempt.bind))
+                .push_bind(i64::from(attempt.ldap_result))
+                .push_bind(i64::from(attempt.sub_code));
+        });
+        statement.build().execute(&mut *c).await?;
     }
     Ok(())
 }

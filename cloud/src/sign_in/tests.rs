@@ -143,7 +143,7 @@ impl World {
             log: SignInLog::new(store.clone()),
             store,
             agents,
-            sign_in: SignIn::new(parts, limits, &seams),
+            sign_in: SignIn::new(parts, limits, &seams, &seams, CancellationToken::new()),
         }
     }
 

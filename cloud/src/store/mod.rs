@@ -64,6 +64,9 @@ pub enum StoreError {
     /// The group's commit failed: whether the change is kept is not known until the next start.
     #[error("commit failed")]
     Commit(#[source] Arc<sqlx::Error>),
+    /// What was to be written together failed together.
+    #[error("group was not written")]
+    Group(#[source] Arc<StoreError>),
     /// The store is closed or closing.
     #[error("store is closed")]
     Closed,
@@ -83,8 +86,8 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     writer: Writer,
     readers: Readers,
-    /// Held while the database is open.
-    lock: Mutex<Option<File>>,
+    /// Held while the database is open; the writer has its own share.
+    lock: Mutex<Option<Arc<File>>>,
 }
 
 impl Store {
@@ -98,7 +101,7 @@ impl Store {
         if let Some(folder) = path.parent() {
             seams.disk.create_folder(folder).map_err(StoreError::File)?;
         }
-        let lock = lock(path)?;
+        let lock = Arc::new(lock(path)?);
         private_file(path).map_err(StoreError::File)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -111,7 +114,7 @@ impl Store {
         let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
         migrated.map_err(migration_error)?;
         let readers = Readers::new(options.clone().read_only(true));
-        let writer = Writer::start(options, connection, seams, stop);
+        let writer = Writer::start(options, connection, lock.clone(), seams, stop);
         Ok(Self(Arc::new(Inner {
             writer,
             readers,

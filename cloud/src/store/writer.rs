@@ -2,6 +2,7 @@
 //! because a commit waits for the disk, whatever is in it.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -32,6 +33,7 @@ impl Writer {
     pub(super) fn start(
         options: SqliteConnectOptions,
         connection: SqliteConnection,
+        lock: Arc<File>,
         seams: &Seams,
         stop: CancellationToken,
     ) -> Self {
@@ -43,6 +45,7 @@ impl Writer {
             connection: Some(connection),
             waiting,
             stop: stop.clone(),
+            _lock: lock,
         };
         seams.tasks.spawn_essential("store writer", async move {
             task.run().await;
@@ -124,6 +127,8 @@ struct Task {
     connection: Option<SqliteConnection>,
     waiting: mpsc::Receiver<Box<dyn Job>>,
     stop: CancellationToken,
+    /// A store that was let go without being closed is in use until what was queued is done.
+    _lock: Arc<File>,
 }
 
 impl Task {

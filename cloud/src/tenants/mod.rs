@@ -383,3 +383,6 @@ impl Tenants {
             .await??)
     }
 }
+
+#[cfg(test)]
+mod tests;

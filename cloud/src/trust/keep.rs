@@ -2,7 +2,7 @@
 //! under the master key, which lies elsewhere: whoever takes the data folder alone can sign nothing.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use postern_kit::clock::Timestamp;
 use postern_kit::digest::DigestKey;
@@ -38,6 +38,9 @@ pub enum KeepError {
     /// A certificate is there without its key, or a key of another one.
     #[error("{0} and its key do not belong together")]
     Mismatch(PathBuf),
+    /// The root is not there, but an authority that was made under it.
+    #[error("{0} is missing, but the issuing authority was made under it: restore it from a backup")]
+    RootMissing(PathBuf),
     /// A key opens but is none.
     #[error("sealed key is not usable")]
     Key(#[from] NotAKey),
@@ -81,6 +84,12 @@ pub(super) fn open(
     let root = match folder.load(ROOT, &vault)? {
         Some(root) => root,
         None => {
+            // A first start that ended half-way has made no authority under its root.
+            for file in [folder.key(ISSUING), folder.certificate(ISSUING)] {
+                if folder.read(&file)?.is_some() {
+                    return Err(KeepError::RootMissing(folder.certificate(ROOT)));
+                }
+            }
             let key = SigningKey::generate(random);
             let certificate = pki::root(&key, random, now)?;
             folder.save(ROOT, &key, &certificate, &vault, random)?;
@@ -219,8 +228,14 @@ fn real(path: &Path) -> PathBuf {
         return real;
     }
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    match (absolute.parent(), absolute.file_name()) {
-        (Some(parent), Some(name)) => real(parent).join(name),
+    match (absolute.parent(), absolute.components().next_back()) {
+        (Some(parent), Some(Component::Normal(name))) => real(parent).join(name),
+        // It leads back out of a folder that will be made, and is then no link.
+        (Some(parent), Some(Component::ParentDir)) => {
+            let mut folder = real(parent);
+            folder.pop();
+            folder
+        }
         _ => absolute,
     }
 }

@@ -491,3 +491,6 @@ impl Trust {
             .await?
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

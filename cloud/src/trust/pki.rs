@@ -30,7 +30,7 @@ pub(super) const ISSUING_LEFT_MIN: Duration = DAY.saturating_mul(365);
 /// Made at each start; a process is restarted for updates far more often than that.
 const REPLICA_LIFETIME: Duration = DAY.saturating_mul(90);
 /// How long an enrolled agent can attach.
-pub(super) const AGENT_LIFETIME: Duration = DAY.saturating_mul(90);
+pub(super) const AGENT_LIFETIME: Duration = DAY.saturating_mul(180);
 /// Peers' clocks may be late by this much.
 const BACKDATE: Duration = Duration::from_secs(600);
 

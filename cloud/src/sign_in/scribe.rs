@@ -1,0 +1,101 @@
+//! Writes the log: waiting records go into one statement, because what a record costs is the way to
+//! the database's thread and back, whatever is in it.
+
+use std::convert::Infallible;
+
+use postern_kit::Seams;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::log::Record;
+use super::sql;
+use crate::budget::Changes;
+use crate::store::{Store, StoreError};
+
+/// Records that wait for the scribe; one more sign-in waits for room, inside its deadline.
+const QUEUE_MAX: usize = 4096;
+
+/// Records in one statement. With 13 values each they stay below SQLite's 32,766.
+const GROUP_MAX: usize = 128;
+
+/// A record, what it changes in the budgets, and who waits for it.
+#[derive(Debug)]
+struct Page {
+    record: Record,
+    changes: Vec<Changes>,
+    written: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// The way to the scribe. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Scribe(mpsc::Sender<Page>);
+
+impl Scribe {
+    /// Starts it. From `stop` on it finishes what is queued and takes nothing new.
+    pub(super) fn start(store: Store, seams: &Seams, stop: CancellationToken) -> Self {
+        let (queue, pages) = mpsc::channel(QUEUE_MAX);
+        seams.tasks.spawn_essential("scribe", async move {
+            write(store, pages, stop).await;
+            Ok::<(), Infallible>(())
+        });
+        Self(queue)
+    }
+
+    /// Writes a record and what it changes in the budgets: both or neither, and durably.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not written, or it is not known whether it is.
+    ///
+    /// # Cancellation
+    /// Dropping it leaves the writing to go on by itself.
+    pub(super) async fn write(&self, record: Record, changes: Vec<Changes>) -> Result<(), StoreError> {
+        let (written, answer) = oneshot::channel();
+        let page = Page {
+            record,
+            changes,
+            written,
+        };
+        self.0.send(page).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+async fn write(store: Store, mut pages: mpsc::Receiver<Page>, stop: CancellationToken) {
+    let mut group = Vec::with_capacity(GROUP_MAX);
+    loop {
+        let taken = tokio::select! {
+            biased;
+            taken = pages.recv_many(&mut group, GROUP_MAX) => taken,
+            () = stop.cancelled(), if !pages.is_closed() => {
+                pages.close();
+                continue;
+            }
+        };
+        if taken == 0 {
+            return;
+        }
+        let (mut records, mut changes, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+        for page in group.drain(..) {
+            records.push(page.record);
+            changes.extend(page.changes);
+            waiting.push(page.written);
+        }
+        let outcome = store
+            .transact(move |c| {
+                Box::pin(async move {
+                    sql::insert(c, &records).await?;
+                    // In their order: a later count of an account replaces an earlier one.
+                    for changes in &changes {
+                        changes.store(c).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+            .map_err(std::sync::Arc::new);
+        for written in waiting {
+            // The sign-in may have been answered already.
+            let _ = written.send(outcome.clone().map_err(StoreError::Group));
+        }
+    }
+}
