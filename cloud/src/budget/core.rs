@@ -52,14 +52,6 @@ pub(super) enum Entry {
     Refused(Refusal),
 }
 
-/// A row to be stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) account: Account,
-    /// Failures and the time of the last one; `None` removes the row.
-    pub(super) row: Option<(u32, Timestamp)>,
-}
-
 /// What an unclean stop may have left uncounted, of every account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -175,9 +167,15 @@ impl Core {
         self.drop_if_empty(account);
     }
 
-    /// Counts what an attempt proved. The attempt itself stays in flight until [`Core::release`],
+    /// What is to be stored of an account: failures and the time of the last one; `None` if nothing.
+    pub(super) fn row(&self, account: Account) -> Option<(u32, Timestamp)> {
+        let state = self.accounts.get(&account)?;
+        state.last.map(|last| (state.failures, last))
+    }
+
+    /// Counts what an attempt proved; the accounts whose rows change. The attempt itself stays in flight until [`Core::release`],
     /// so that what is stored is stored while it is still charged.
-    pub(super) fn count(&mut self, charge: &Charge, proven: DirectoryCount, now: Timestamp) -> Vec<Change> {
+    pub(super) fn count(&mut self, charge: &Charge, proven: DirectoryCount, now: Timestamp) -> Vec<Account> {
         let (account, rules, mark) = (charge.account, self.rules, self.mark);
         let state = self.accounts.entry(account).or_default();
         let before = state.last;
@@ -205,19 +203,16 @@ impl Core {
                 }
             }
         }
-        let (failures, last) = (state.failures, state.last);
+        let last = state.last;
         if let Some(before) = before {
             self.ages(account).remove(&(before, account));
         }
-        let mut changes = vec![Change {
-            account,
-            row: last.map(|last| (failures, last)),
-        }];
+        let mut changed = vec![account];
         if let Some(last) = last {
             self.ages(account).insert((last, account));
-            changes.extend(self.make_room());
+            changed.extend(self.make_room());
         }
-        changes
+        changed
     }
 
     /// Ends an attempt. Those who waited for it and need not any more, with what becomes of them.
@@ -281,8 +276,8 @@ impl Core {
 
     /// Forgets the oldest name that nobody has while there are too many. One that is in flight
     /// keeps its place among the accounts and loses its count.
-    fn make_room(&mut self) -> Vec<Change> {
-        let mut changes = Vec::new();
+    fn make_room(&mut self) -> Vec<Account> {
+        let mut changed = Vec::new();
         while self.unknown_ages.len() > UNKNOWN_MAX {
             let Some((_, account)) = self.unknown_ages.pop_first() else {
                 break;
@@ -292,9 +287,9 @@ impl Core {
                 state.last = None;
             }
             self.drop_if_empty(account);
-            changes.push(Change { account, row: None });
+            changed.push(account);
         }
-        changes
+        changed
     }
 
     /// An account of which nothing is to be remembered, or only that the mark does not count for it.

@@ -15,6 +15,7 @@ mod sql;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,8 @@ struct Inner {
     waiting: Mutex<Waiting>,
     clock: Arc<dyn Clock>,
     store: Store,
+    /// Something was counted that could not be stored.
+    lost: AtomicBool,
 }
 
 /// The budgets of all accounts. Clones share them.
@@ -134,6 +137,7 @@ impl Budgets {
             waiting: Mutex::default(),
             clock,
             store,
+            lost: AtomicBool::new(false),
         })))
     }
 
@@ -203,6 +207,10 @@ impl Budgets {
     pub async fn close(&self) -> Result<(), StoreError> {
         if self.0.core().in_flight() > 0 {
             tracing::warn!("sign-ins are still in flight: this is not a clean stop");
+            return Ok(());
+        }
+        if self.0.lost.load(Ordering::Relaxed) {
+            tracing::warn!("failures were counted that could not be stored: this is not a clean stop");
             return Ok(());
         }
         self.0
@@ -292,19 +300,23 @@ impl Charged {
     /// must live until they are.
     pub fn count(&mut self, proven: DirectoryCount) -> Changes {
         self.if_dropped = DirectoryCount::Untouched;
-        let Some(charge) = &self.charge else {
-            return Changes::default();
-        };
         let inner = &self.budgets.0;
-        Changes(inner.core().count(charge, proven, inner.clock.now()))
+        let accounts = match &self.charge {
+            Some(charge) => inner.core().count(charge, proven, inner.clock.now()),
+            None => Vec::new(),
+        };
+        Changes {
+            budgets: self.budgets.clone(),
+            accounts,
+        }
     }
 }
 
 impl Drop for Charged {
     fn drop(&mut self) {
         if self.if_dropped == DirectoryCount::PerhapsOneMore {
-            // In memory only: whoever was to store it has panicked.
-            let _ = self.count(DirectoryCount::PerhapsOneMore);
+            // Whoever was to store it has panicked.
+            self.count(DirectoryCount::PerhapsOneMore).lost();
         }
         if let Some(charge) = self.charge.take() {
             self.budgets.release(charge);
@@ -312,9 +324,13 @@ impl Drop for Charged {
     }
 }
 
-/// Counts to be stored.
-#[derive(Debug, Default)]
-pub struct Changes(Vec<self::core::Change>);
+/// Counts to be stored: those of some accounts, as they are when they are stored. So the transaction
+/// that comes last writes the newest.
+#[derive(Debug)]
+pub struct Changes {
+    budgets: Budgets,
+    accounts: Vec<Account>,
+}
 
 impl Changes {
     /// Stores them, in the transaction of the log record.
@@ -322,10 +338,18 @@ impl Changes {
     /// # Errors
     /// [`StoreError`] if a statement fails.
     pub async fn store(&self, c: &mut Connection) -> Result<(), StoreError> {
-        for change in &self.0 {
-            sql::put(c, change).await?;
+        for account in &self.accounts {
+            let row = self.budgets.0.core().row(*account);
+            sql::put(c, account, row).await?;
         }
         Ok(())
+    }
+
+    /// They could not be stored: memory alone has them, so that the next stop is not a clean one.
+    pub fn lost(&self) {
+        if !self.accounts.is_empty() {
+            self.budgets.0.lost.store(true, Ordering::Relaxed);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use postern_proto::ids::UserId;
 use sqlx::{Row as _, SqliteConnection, query};
 
 use super::Account;
-use super::core::{Change, Mark, UNKNOWN_MAX};
+use super::core::{Mark, UNKNOWN_MAX};
 use crate::store::{StoreError, row};
 
 /// Stands while a process uses the budgets.
@@ -53,14 +53,19 @@ pub(super) async fn rows(c: &mut SqliteConnection) -> Result<Vec<(Account, u32, 
     Ok(rows)
 }
 
-pub(super) async fn put(c: &mut SqliteConnection, change: &Change) -> Result<(), StoreError> {
-    let statement = match change.row {
-        None => query("DELETE FROM failure_budget WHERE account = $1").bind(bytes(&change.account).to_vec()),
+/// Stores failures and the time of the last one, or that there are none.
+pub(super) async fn put(
+    c: &mut SqliteConnection,
+    account: &Account,
+    row: Option<(u32, Timestamp)>,
+) -> Result<(), StoreError> {
+    let statement = match row {
+        None => query("DELETE FROM failure_budget WHERE account = $1").bind(bytes(account).to_vec()),
         Some((failures, last)) => query(
             "INSERT INTO failure_budget (account, failures, last_ms) VALUES ($1, $2, $3)
              ON CONFLICT (account) DO UPDATE SET failures = excluded.failures, last_ms = excluded.last_ms",
         )
-        .bind(bytes(&change.account).to_vec())
+        .bind(bytes(account).to_vec())
         .bind(i64::from(failures))
         .bind(last.unix_ms()),
     };

@@ -118,6 +118,42 @@ async fn what_is_dropped_before_anybody_is_asked_is_given_back_and_later_it_is_k
 }
 
 #[tokio::test]
+async fn what_could_not_be_stored_makes_the_next_stop_an_unclean_one() {
+    let world = World::new();
+    let (store, budgets) = world.open().await;
+    let mut charged = charge(&budgets).await.unwrap();
+    charged.asking();
+    charged.count(PerhapsOneMore).lost();
+    drop(charged);
+    budgets.close().await.unwrap();
+    store.close().await;
+    let (store, budgets) = world.open().await;
+    assert_eq!(left(&store, &budgets).await, 2);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn the_last_to_store_stores_the_newest_count() {
+    let world = World::new();
+    let (store, budgets) = world.open().await;
+    let (mut one, mut two) = (charge(&budgets).await.unwrap(), charge(&budgets).await.unwrap());
+    let (first, second) = (one.count(PerhapsOneMore), two.count(PerhapsOneMore));
+    // In the other order than they were counted.
+    for changes in [second, first] {
+        store
+            .transact(move |c| Box::pin(async move { changes.store(c).await }))
+            .await
+            .unwrap();
+    }
+    drop((one, two));
+    budgets.close().await.unwrap();
+    store.close().await;
+    let (store, budgets) = world.open().await;
+    assert_eq!(left(&store, &budgets).await, 2);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn who_waits_gets_the_place_of_who_was_there_or_is_busy_at_the_deadline() {
     let world = World::new();
     let (store, budgets) = world.open().await;

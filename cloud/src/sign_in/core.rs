@@ -49,7 +49,7 @@ impl Ending {
 /// When to try again where there is too much to do: a queue of this system is empty within a second.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
 
-fn busy() -> Ending {
+pub(super) fn busy() -> Ending {
     Ending {
         retry_after: Some(BUSY_RETRY),
         ..Ending::plain(Outcome::Busy)
@@ -132,6 +132,10 @@ pub(super) fn proven(attempts: &[Attempt], verdict: Verdict, charges: usize) -> 
         // Nobody waited for it, and it may still be counted.
         None => DirectoryCount::PerhapsOneMore,
     });
+    // A question that came to nobody's ears has no attempts, but a verdict that says so.
+    if attempts.is_empty() && verdict.directory_count() == DirectoryCount::PerhapsOneMore {
+        return vec![DirectoryCount::PerhapsOneMore; charges];
+    }
     // What counted nothing leaves its charge to the next attempt.
     let mut proven: Vec<_> = counts
         .map(|count| match count {
@@ -141,6 +145,24 @@ pub(super) fn proven(attempts: &[Attempt], verdict: Verdict, charges: usize) -> 
         .filter(|count| *count != DirectoryCount::Untouched)
         .collect();
     proven.resize(charges, DirectoryCount::Untouched);
+    proven
+}
+
+/// What reads as a wrong password costs what a wrong password costs, whatever the directory counted:
+/// a name that can be tried for ever would be known to exist.
+pub(super) fn as_shown(
+    outcome: Outcome,
+    asked: bool,
+    mut proven: Vec<DirectoryCount>,
+) -> Vec<DirectoryCount> {
+    let nothing = |count: &DirectoryCount| *count == DirectoryCount::Untouched;
+    if outcome == Outcome::Refused
+        && asked
+        && proven.iter().all(nothing)
+        && let Some(first) = proven.first_mut()
+    {
+        *first = DirectoryCount::PerhapsOneMore;
+    }
     proven
 }
 
@@ -226,6 +248,25 @@ mod tests {
     }
 
     #[test]
+    fn what_reads_as_wrong_costs_as_much() {
+        use DirectoryCount as C;
+        let refused = as_shown(Outcome::Refused, true, vec![C::Untouched]);
+        assert_eq!(refused, [C::PerhapsOneMore]);
+        assert_eq!(
+            as_shown(Outcome::Refused, false, vec![C::Untouched]),
+            [C::Untouched]
+        );
+        assert_eq!(
+            as_shown(Outcome::Locked, true, vec![C::Untouched]),
+            [C::Untouched]
+        );
+        assert_eq!(
+            as_shown(Outcome::Refused, true, vec![C::PerhapsOneMore, C::Untouched])[1],
+            C::Untouched
+        );
+    }
+
+    #[test]
     fn each_charge_comes_to_what_its_attempts_prove() {
         use {DirectoryCount as C, Verdict as V};
         let lost = V::Unavailable(Unavailable::ConnectionLost);
@@ -243,6 +284,7 @@ mod tests {
             assert_eq!(proven(&attempts, verdict, charges), expected, "{attempts:?}");
         };
         check(&[], not_asked, 1, &[C::Untouched]);
+        check(&[], lost, 1, &[C::PerhapsOneMore]);
         check(&[Some(V::Wrong)], V::Wrong, 1, &[C::PerhapsOneMore]);
         check(
             &[Some(not_asked), Some(V::Wrong)],

@@ -1,7 +1,7 @@
 //! The sign-in log: one record for each sign-in that was answered, on disk before the answer.
 //!
 //! No password and no token is in it, and no name that means nobody here: people type passwords
-//! into the wrong field, so of such a name only the domain is kept.
+//! into the wrong field, so of such a name only the domain is kept, and that only if it is the tenant's.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use postern_kit::clock::Timestamp;
 use postern_proto::ids::{AgentId, ClientId, RequestId, TenantId, UserId};
 use postern_proto::names::{TenantName, Username};
 
-use super::sql;
+use super::{Outcome, sql};
 use crate::store::{Store, StoreError};
 
 /// A sign-in as it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its id, which its user was shown.
+    /// Its id, which programmes are told.
     pub request: RequestId,
     /// When it was received.
     pub at: Timestamp,
@@ -26,7 +26,7 @@ pub struct Record {
     pub tenant_name: TenantName,
     /// The user record; `None` for a name that nobody has.
     pub user: Option<UserId>,
-    /// The user's name; of a name that nobody has only `@` and the domain, and nothing of what was no name.
+    /// The user's name; of a name that nobody has only `@` and the domain, if it is the tenant's.
     pub username: String,
     /// The outcome's name.
     pub outcome: String,
@@ -65,6 +65,14 @@ pub struct AttemptRecord {
     pub ldap_result: u32,
     /// Active Directory's sub-code, 0 if there was none.
     pub sub_code: u32,
+}
+
+impl Record {
+    /// The sign-in was answered "unavailable", whatever came of it.
+    pub(super) fn is_unavailable(&mut self) {
+        self.outcome = Outcome::Unavailable.name().to_owned();
+        self.code = Outcome::Unavailable.code();
+    }
 }
 
 /// The log as administrators read it. Clones share it.

@@ -23,6 +23,7 @@ mod sql;
 mod weather;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,14 +36,14 @@ use postern_proto::ids::{RequestId, TenantId, UserId};
 use postern_proto::names::{DomainName, TenantName, Username};
 use postern_proto::password::Password;
 use postern_proto::verdict::{DirectoryCount, Verdict};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use self::core::Ending;
 use self::floor::Floors;
 use self::scribe::Scribe;
-use self::weather::Weather;
+use self::weather::{Sample, Weather};
 use crate::budget::{Account, Budgets, Charged};
 use crate::config::Limits;
 use crate::dispatch::{Agents, Attempt, Charges, Judgement, Question};
@@ -58,6 +59,10 @@ const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Records removed in one transaction: short enough that sign-ins do not wait for it.
 const PURGE_BATCH: u32 = 1000;
+
+/// Sign-ins under way at once; one more is told to come back at once. Refusals wait for the floor, so this
+/// is some 16,000 wrong passwords a second; each holds a few kilobytes.
+const UNDER_WAY_MAX: usize = 4096;
 
 /// What the log says of an attempt that was under way when another one decided.
 const NOT_AWAITED: &str = "not_awaited";
@@ -83,6 +88,8 @@ struct Inner {
     floors: Mutex<Floors>,
     weather: Mutex<Weather>,
     scribe: Scribe,
+    /// One permit per sign-in under way.
+    room: Arc<Semaphore>,
     seams: Seams,
 }
 
@@ -118,13 +125,6 @@ impl Judged {
     }
 }
 
-/// What came of asking, and what it costs.
-struct Counted {
-    verdict: Verdict,
-    attempts: Vec<Attempt>,
-    charges: Vec<(Charged, DirectoryCount)>,
-}
-
 /// A sign-in under way.
 struct Case {
     request: RequestId,
@@ -134,6 +134,8 @@ struct Case {
     deadline: Instant,
     /// Until when somebody may be asked.
     ask_until: Instant,
+    /// The caller has less time than we would take.
+    hurried: bool,
     tenant: TenantName,
     username: String,
     password: Zeroizing<String>,
@@ -151,6 +153,7 @@ impl Case {
             received: input.received,
             deadline,
             ask_until: core::ask_until(input.received, deadline),
+            hurried: deadline < latest,
             tenant: input.tenant,
             username: input.username,
             password: input.password,
@@ -192,7 +195,8 @@ struct Whose {
     tenant: Option<TenantId>,
     tell_locked: bool,
     user: Option<UserRecord>,
-    /// The domain of what was typed, if it was a name.
+    /// The domain of what was typed, if it is the tenant's. Of another one, which may be the half of a
+    /// password, nothing is kept.
     typed_domain: Option<DomainName>,
     /// Account and domain of somebody who is asked about, or would be.
     account: Option<(Account, DomainName)>,
@@ -224,6 +228,7 @@ impl SignIn {
             limits,
             floors: Mutex::new(Floors::new(limits.floor, limits.deadline)),
             weather: Mutex::default(),
+            room: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
             seams: front.clone(),
         }))
     }
@@ -270,13 +275,16 @@ impl SignIn {
             .iter_mut()
             .map(|(charged, proven)| charged.count(*proven));
         let changes: Vec<_> = counts.collect();
-        let write = self.0.scribe.write(record, changes);
+        let late = Arc::new(AtomicBool::new(false));
+        let write = self.0.scribe.write(record, changes, late.clone());
         tokio::pin!(write);
         let unwritten = Ending::plain(Outcome::Unavailable);
         let (written, answer) = tokio::select! {
             written = &mut write => (written, Some(answer)),
             () = sleep_until(case.deadline) => {
-                // The record comes later, and may say more than this answer; the charge stands until then.
+                // The record comes later, and says so if it is not being written already; the charge
+                // stands until then.
+                late.store(true, Ordering::Relaxed);
                 let _ = answer.send(unwritten.answer(request));
                 (write.await, None)
             }
@@ -315,11 +323,18 @@ impl SignIn {
 
     async fn judge(&self, case: &Case, username: String, mut password: Zeroizing<String>) -> Judged {
         let request = case.request;
-        let whose = match self.whose(&case.tenant, &username).await {
-            Ok(whose) => whose,
-            Err(error) => {
-                tracing::error!(%request, error = telemetry::chain(&error), "user cannot be looked up");
-                return Judged::unasked(&Whose::default(), Ending::plain(Outcome::Unavailable));
+        let unavailable = || Judged::unasked(&Whose::default(), Ending::plain(Outcome::Unavailable));
+        let whose = tokio::select! {
+            whose = self.whose(&case.tenant, &username) => match whose {
+                Ok(whose) => whose,
+                Err(error) => {
+                    tracing::error!(%request, error = telemetry::chain(&error), "user cannot be looked up");
+                    return unavailable();
+                }
+            },
+            () = sleep_until(case.ask_until) => {
+                tracing::error!(%request, "the store did not say in time who the user is");
+                return unavailable();
             }
         };
         let refused = Ending::plain(Outcome::Refused);
@@ -338,10 +353,11 @@ impl SignIn {
         };
         let judged = Judged::unasked(&whose, refused);
         let Some(user) = whose.user else {
-            // Nobody has this name: it costs what a wrong password costs, and nobody is asked.
+            // Nobody has this name, and nobody is asked.
+            let (ending, cost) = self.stranger(case, tenant, &domain).await;
             return Judged {
-                ending: self.stranger(case, tenant, &domain).await.unwrap_or(refused),
-                charges: vec![(charged, DirectoryCount::PerhapsOneMore)],
+                ending: ending.unwrap_or(refused),
+                charges: vec![(charged, cost)],
                 ..judged
             };
         };
@@ -356,11 +372,7 @@ impl SignIn {
             deadline: case.ask_until,
             charges: Box::new(again.clone()),
         };
-        let judgement = self.ask(question, charged, again).await;
-        let ending = core::after_verdict(judgement.verdict, user.id, whose.tell_locked);
-        let unjudged = matches!(ending.outcome, Outcome::Unavailable | Outcome::Busy)
-            .then(|| (ending, monotonic().saturating_duration_since(case.received)));
-        self.weather().seen(tenant, &domain, unjudged, monotonic());
+        let (judgement, charges) = self.ask(question, charged, again).await;
         if judgement.verdict == Verdict::OtherObject {
             tracing::warn!(
                 %request,
@@ -368,35 +380,65 @@ impl SignIn {
                 "the directory accepted the password for another object than the user's: is the record's name out of date?"
             );
         }
+        let ending = core::after_verdict(judgement.verdict, user.id, whose.tell_locked);
+        let proven = core::proven(&judgement.attempts, judgement.verdict, charges.len());
+        let proven = core::as_shown(ending.outcome, !judgement.attempts.is_empty(), proven);
+        self.learn(case, tenant, &domain, &ending, &proven);
         Judged {
             ending,
             attempts: judgement.attempts,
-            charges: judgement.charges,
+            charges: charges.into_iter().zip(proven).collect(),
             wrong: judgement.verdict == Verdict::Wrong,
             ..judged
         }
     }
 
-    async fn ask(&self, question: Question, mut charged: Charged, again: Again) -> Counted {
+    async fn ask(&self, question: Question, mut charged: Charged, again: Again) -> (Judgement, Vec<Charged>) {
         charged.asking();
-        let Judgement { verdict, attempts } = self.0.parts.agents.ask(question).await;
-        let charges: Vec<_> = std::iter::once(charged).chain(again.take()).collect();
-        let proven = core::proven(&attempts, verdict, charges.len());
-        Counted {
-            verdict,
-            attempts,
-            charges: charges.into_iter().zip(proven).collect(),
-        }
+        let judgement = self.0.parts.agents.ask(question).await;
+        let charges = std::iter::once(charged).chain(again.take()).collect();
+        (judgement, charges)
     }
 
-    /// Waits as a user of the domain would, where users wait for nothing at the moment.
-    async fn stranger(&self, case: &Case, tenant: TenantId, domain: &DomainName) -> Option<Ending> {
+    /// Notes how a sign-in went, for strangers. One whose caller was in a hurry says nothing about others.
+    fn learn(
+        &self,
+        case: &Case,
+        tenant: TenantId,
+        domain: &DomainName,
+        ending: &Ending,
+        proven: &[DirectoryCount],
+    ) {
+        if case.hurried {
+            return;
+        }
+        let is_unjudged = matches!(ending.outcome, Outcome::Unavailable | Outcome::Busy);
+        let cost = proven.first().copied().unwrap_or(DirectoryCount::Untouched);
+        let sample = Sample {
+            took: monotonic().saturating_duration_since(case.received),
+            unjudged: is_unjudged.then_some((*ending, cost)),
+        };
+        self.weather().seen(tenant, domain, sample, monotonic());
+    }
+
+    /// Waits as long as a user of the domain would, and ends as a user's sign-in would: without a verdict,
+    /// or as a wrong password.
+    async fn stranger(
+        &self,
+        case: &Case,
+        tenant: TenantId,
+        domain: &DomainName,
+    ) -> (Option<Ending>, DirectoryCount) {
+        let wrong = (None, DirectoryCount::PerhapsOneMore);
         let random = self.0.seams.random.as_ref();
-        let (ending, after) = self
+        let drawn = self
             .weather()
-            .stranger(tenant, domain, monotonic(), |bound| random::below(random, bound))?;
-        sleep_until((case.received + after).min(case.ask_until)).await;
-        Some(ending)
+            .stranger(tenant, domain, monotonic(), |bound| random::below(random, bound));
+        let Some(Sample { took, unjudged }) = drawn else {
+            return wrong;
+        };
+        sleep_until((case.received + took).min(case.ask_until)).await;
+        unjudged.map_or(wrong, |(ending, cost)| (Some(ending), cost))
     }
 
     fn weather(&self) -> MutexGuard<'_, Weather> {
@@ -428,13 +470,9 @@ impl SignIn {
             }
             (Resolved::NoUser(tenant) | Resolved::NoDomain(tenant), _) => Whose {
                 tenant: Some(tenant.id),
-                typed_domain,
                 ..Whose::default()
             },
-            (Resolved::NoTenant, _) => Whose {
-                typed_domain,
-                ..Whose::default()
-            },
+            (Resolved::NoTenant, _) => Whose::default(),
         })
     }
 }
@@ -504,11 +542,16 @@ fn attempt_record(attempt: Attempt) -> AttemptRecord {
 impl SignsIn for SignIn {
     async fn run(&self, input: Input) -> Answer {
         let request = RequestId::generate(self.0.seams.random.as_ref());
+        let Ok(permit) = self.0.room.clone().try_acquire_owned() else {
+            // Before anything of it was looked at: there is nothing to log, and no time to.
+            return core::busy().answer(request);
+        };
         let (answer, answered) = oneshot::channel();
         let this = self.clone();
         // A task of its own: a caller who goes away does not stop it.
         self.0.seams.tasks.spawn("sign-in", async move {
             this.sign_in(request, input, answer).await;
+            drop(permit);
         });
         let unavailable = Answer {
             request,

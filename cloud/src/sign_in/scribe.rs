@@ -2,6 +2,8 @@
 //! the database's thread and back, whatever is in it.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use postern_kit::Seams;
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +25,8 @@ const GROUP_MAX: usize = 128;
 struct Page {
     record: Record,
     changes: Vec<Changes>,
+    /// Its sign-in was answered "unavailable" meanwhile.
+    late: Arc<AtomicBool>,
     written: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -41,18 +45,25 @@ impl Scribe {
         Self(queue)
     }
 
-    /// Writes a record and what it changes in the budgets: both or neither, and durably.
+    /// Writes a record and what it changes in the budgets: both or neither, and durably. If `late` is set
+    /// before that begins, the record says "unavailable", as its sign-in's answer did.
     ///
     /// # Errors
     /// [`StoreError`] if it is not written, or it is not known whether it is.
     ///
     /// # Cancellation
     /// Dropping it leaves the writing to go on by itself.
-    pub(super) async fn write(&self, record: Record, changes: Vec<Changes>) -> Result<(), StoreError> {
+    pub(super) async fn write(
+        &self,
+        record: Record,
+        changes: Vec<Changes>,
+        late: Arc<AtomicBool>,
+    ) -> Result<(), StoreError> {
         let (written, answer) = oneshot::channel();
         let page = Page {
             record,
             changes,
+            late,
             written,
         };
         self.0.send(page).await.map_err(|_| StoreError::Closed)?;
@@ -75,24 +86,31 @@ async fn write(store: Store, mut pages: mpsc::Receiver<Page>, stop: Cancellation
             return;
         }
         let (mut records, mut changes, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
-        for page in group.drain(..) {
+        for mut page in group.drain(..) {
+            if page.late.load(Ordering::Relaxed) {
+                page.record.is_unavailable();
+            }
             records.push(page.record);
             changes.extend(page.changes);
             waiting.push(page.written);
         }
+        let changes = Arc::new(changes);
+        let stored = changes.clone();
         let outcome = store
             .transact(move |c| {
                 Box::pin(async move {
                     sql::insert(c, &records).await?;
-                    // In their order: a later count of an account replaces an earlier one.
-                    for changes in &changes {
+                    for changes in stored.iter() {
                         changes.store(c).await?;
                     }
                     Ok(())
                 })
             })
             .await
-            .map_err(std::sync::Arc::new);
+            .map_err(Arc::new);
+        if outcome.is_err() {
+            changes.iter().for_each(Changes::lost);
+        }
         for written in waiting {
             // The sign-in may have been answered already.
             let _ = written.send(outcome.clone().map_err(StoreError::Group));

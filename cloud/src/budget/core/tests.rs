@@ -25,6 +25,7 @@ struct World {
 }
 
 /// Who is woken, and to what.
+type Stored = (Account, Option<(u32, Timestamp)>);
 type Woken = Vec<(Ticket, Result<Charge, Refusal>)>;
 
 impl World {
@@ -56,9 +57,13 @@ impl World {
     }
 
     /// Ends an attempt: what is stored, and who is woken.
-    fn end(&mut self, charge: Charge, proven: DirectoryCount) -> (Vec<Change>, Woken) {
-        let changes = self.core.count(&charge, proven, self.now);
-        (changes, self.core.release(charge, self.now))
+    fn end(&mut self, charge: Charge, proven: DirectoryCount) -> (Vec<Stored>, Woken) {
+        let changed = self.core.count(&charge, proven, self.now);
+        let stored = changed
+            .into_iter()
+            .map(|account| (account, self.core.row(account)))
+            .collect();
+        (stored, self.core.release(charge, self.now))
     }
 
     #[track_caller]
@@ -114,13 +119,7 @@ fn a_success_empties_it_and_what_proves_nothing_wrong_costs_nothing() {
         }
         let charge = world.charge(ADA);
         let (changes, _) = world.end(charge, DirectoryCount::Cleared);
-        assert_eq!(
-            changes,
-            [Change {
-                account: ADA,
-                row: None
-            }]
-        );
+        assert_eq!(changes, [(ADA, None)]);
     }
     for _ in 0..10 {
         let charge = world.charge(ADA);
@@ -136,7 +135,7 @@ fn a_success_does_not_excuse_a_failure_that_may_have_come_after_it() {
     let wrong = world.charge(ADA);
     world.end(wrong, DirectoryCount::PerhapsOneMore);
     let (changes, _) = world.end(right, DirectoryCount::Cleared);
-    assert_eq!(changes[0].row, Some((1, world.now)));
+    assert_eq!(changes[0].1, Some((1, world.now)));
 }
 
 #[test]
@@ -261,10 +260,7 @@ fn names_that_nobody_has_are_forgotten_oldest_first() {
     for number in 0..=UNKNOWN_MAX as u32 {
         let charge = world.charge(unknown(number));
         let (changes, _) = world.end(charge, DirectoryCount::PerhapsOneMore);
-        let forgotten = (number == UNKNOWN_MAX as u32).then_some(Change {
-            account: unknown(0),
-            row: None,
-        });
+        let forgotten = (number == UNKNOWN_MAX as u32).then_some((unknown(0), None));
         assert_eq!(changes.get(1), forgotten.as_ref());
         world.now = world.now.plus(Duration::from_millis(1));
     }
@@ -379,10 +375,10 @@ proptest! {
                             DirectoryCount::PerhapsOneMore
                         }
                     };
-                    for change in core.count(&flight.charge, proven, now) {
-                        match change.row {
-                            Some(row) => stored.insert(change.account, row),
-                            None => stored.remove(&change.account),
+                    for account in core.count(&flight.charge, proven, now) {
+                        match core.row(account) {
+                            Some(row) => stored.insert(account, row),
+                            None => stored.remove(&account),
                         };
                     }
                     for (_, woken) in core.release(flight.charge, now) {
