@@ -92,6 +92,7 @@ impl Admin for AdminService {
             .delete(tenant.id)
             .await
             .map_err(|error| tenants(&error))?;
+        self.0.dispatch.check_registrations();
         deleted()
     }
 
@@ -131,6 +132,7 @@ impl Admin for AdminService {
             .delete_domain(tenant.id, parse(&request.name)?)
             .await
             .map_err(|error| tenants(&error))?;
+        self.0.dispatch.check_registrations();
         deleted()
     }
 

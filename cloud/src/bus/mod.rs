@@ -11,9 +11,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-/// Messages that wait for one subscriber; one more is lost. As many requests as a stream has in
-/// flight at most, and room for what else is said on it.
-pub const QUEUE_MAX: usize = 1024;
+/// Messages that wait for one subscriber; one more is lost. As many as 32 streams have in flight at most,
+/// since all of a replica's verdicts come to one subscriber. Each takes about a kilobyte.
+pub const QUEUE_MAX: usize = 8192;
 
 /// Why a message was certainly not delivered. That none of these came does not mean that it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

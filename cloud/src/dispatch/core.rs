@@ -87,6 +87,8 @@ pub(super) enum Event {
     UnknownSession(StreamId, AttemptId),
     /// The request could not be put on its way: certainly nobody got it.
     NotWritten(AttemptId),
+    /// What the registry says of a stream's agent now: its domains, and whether it is drained.
+    Refreshed(StreamId, BTreeSet<DomainName>, bool),
     /// An administrator lets nothing new go to an agent, or lets it again.
     SetDrained(AgentId, bool),
     /// Time passed.
@@ -277,6 +279,7 @@ impl Core {
                 let report = VerdictReport::bare(Verdict::NotAsked(NotAsked::Busy));
                 self.end_attempt(attempt, report, &mut step);
             }
+            Event::Refreshed(id, domains, drained) => self.streams.refresh(id, domains, drained),
             Event::SetDrained(agent, drained) => self.streams.set_drained(agent, drained),
             Event::Tick => self.tick(&mut step),
             Event::Drain => {
@@ -381,6 +384,7 @@ impl Core {
             running.stream,
             step.now.saturating_duration_since(running.started),
         );
+        self.streams.heard(stream, step.now);
         // Whoever declines quickly must not look quick: it would draw everything.
         let cost = match report.verdict {
             Verdict::NotAsked(NotAsked::Busy | NotAsked::NoController) | Verdict::Unavailable(_) => {

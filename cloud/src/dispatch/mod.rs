@@ -28,11 +28,11 @@ use postern_proto::ids::{AgentId, ObjectId, RequestId, TenantId};
 use postern_proto::names::{DomainName, OnPremisesName};
 use postern_proto::password::Password;
 use postern_proto::verdict::{NotAsked, Unavailable, Verdict, VerdictReport};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::core::Core;
-use self::task::{Command, Task};
+use self::task::{Ask, Command, Task};
 use crate::bus::Bus;
 use crate::trust::Trust;
 
@@ -138,6 +138,9 @@ pub struct AgentPresence {
 pub struct Dispatch {
     core: Arc<Mutex<Core>>,
     commands: mpsc::Sender<Command>,
+    asks: mpsc::Sender<Ask>,
+    /// Says that registrations may have changed.
+    registry_changed: watch::Sender<()>,
     bus: Arc<dyn Bus>,
     trust: Trust,
     seams: Seams,
@@ -157,13 +160,19 @@ impl Dispatch {
     ) -> Self {
         let core = Arc::new(Mutex::new(Core::new(attempt_share, hand_off)));
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        // A queue of their own: what agents say cannot crowd them out.
+        let (asks, asked) = mpsc::channel(COMMANDS_MAX);
         let replica = trust.replica();
         let answers = bus.subscribe(&envelope::to_replica(replica.id)).await;
         let task = Task::new(core.clone(), bus.clone(), replica, seams.random.clone());
-        seams.tasks.spawn("dispatch", task.run(received, answers, stop));
+        seams
+            .tasks
+            .spawn("dispatch", task.run(received, asked, answers, stop));
         Self {
             core,
             commands,
+            asks,
+            registry_changed: watch::Sender::new(()),
             bus,
             trust,
             seams: seams.clone(),
@@ -175,6 +184,11 @@ impl Dispatch {
         let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         core.presence(agent)
             .map(|(in_flight, since)| AgentPresence { in_flight, since })
+    }
+
+    /// Registrations were changed or taken back: attached agents are looked at again, now.
+    pub fn check_registrations(&self) {
+        self.registry_changed.send_replace(());
     }
 
     /// Lets nothing new go to an agent, or lets it again.
@@ -220,7 +234,7 @@ impl Agents for Dispatch {
             attempts: Vec::new(),
         };
         let (answer, answered) = oneshot::channel();
-        if self.commands.try_send(Command::Ask(question, answer)).is_err() {
+        if self.asks.try_send((question, answer)).is_err() {
             return without_attempts(Verdict::NotAsked(NotAsked::Busy));
         }
         // The task answers by the deadline; it is gone only when the process stops, and then the

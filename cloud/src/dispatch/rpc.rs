@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _};
-use postern_kit::clock::Timestamp;
+use postern_kit::clock::{Timestamp, monotonic, sleep_until};
 use postern_kit::random;
 use postern_kit::serve::Peer;
 use postern_kit::telemetry;
@@ -23,13 +25,23 @@ use super::Dispatch;
 use super::core::{Attached, StreamId};
 use super::envelope::{self, Down, Up};
 use super::task::{Command, NewStream};
-use crate::trust::AgentRegistration;
+use crate::trust::{AgentRefused, AgentRegistration};
 
 /// Time for the hello: one message after the handshake.
 const HELLO_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Clocks that differ by more are reported. They decide nothing.
 const SKEW_MAX: Duration = Duration::from_secs(60);
+
+/// How often an attached agent's registration is looked at again; changes made here are seen at once.
+const CHECK_EVERY: Duration = Duration::from_secs(30);
+
+/// Answers in the life of a stream that nobody asked for, before it is ended.
+const ANSWERS_EXTRA: u64 = 1000;
+
+/// Messages that are no answers, in a time: ten times what an honest agent says.
+const OTHERS_MAX: u32 = 300;
+const OTHERS_WINDOW: Duration = Duration::from_secs(60);
 
 /// Serves `AgentChannel`.
 #[derive(Clone, Debug)]
@@ -58,7 +70,7 @@ impl AgentChannel for ChannelService {
             return Err(Status::unauthenticated("an agent's certificate is required"));
         };
         let id = StreamId(u64::from_be_bytes(random::array(self.0.seams.random.as_ref())));
-        let close = CancellationToken::new();
+        let (close, asked) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
         let subscription = self
             .0
             .bus
@@ -71,6 +83,7 @@ impl AgentChannel for ChannelService {
             certificate,
             registration,
             close: close.clone(),
+            asked: asked.clone(),
         };
         let welcome = cloud_message::Message::Welcome(Welcome {
             replica_id: self.0.trust.replica().id.to_string(),
@@ -81,14 +94,20 @@ impl AgentChannel for ChannelService {
         };
         let incoming = request.into_inner();
         self.0.seams.tasks.spawn("agent stream", attachment.run(incoming));
-        let messages = futures::stream::unfold(subscription, move |mut subscription| async move {
-            loop {
-                let message = Down::open(subscription.next().await?, id);
-                if let Some(message) = message {
-                    return Some((Ok(message), subscription));
+        let messages = futures::stream::unfold(
+            (subscription, asked),
+            move |(mut subscription, asked)| async move {
+                loop {
+                    let message = Down::open(subscription.next().await?, id);
+                    if let Some(message) = message {
+                        if matches!(message.message, Some(cloud_message::Message::Request(_))) {
+                            asked.fetch_add(1, Ordering::Relaxed);
+                        }
+                        return Some((Ok(message), (subscription, asked)));
+                    }
                 }
-            }
-        });
+            },
+        );
         let outgoing = futures::stream::iter([Ok(welcome)])
             .chain(messages)
             .take_until(close.cancelled_owned());
@@ -107,8 +126,39 @@ enum Ended {
     Key(#[from] seal::SealError),
     #[error("agent may not be attached any more")]
     Refused(#[from] crate::trust::AgentRefused),
+    #[error("agent says more than it was asked")]
+    Flood,
     #[error("connection failed")]
     Connection(#[from] Status),
+}
+
+/// How much a stream has said. An honest agent answers each request once, or says once that it does not
+/// know its session; everything else it says is a pong every two seconds at most and a key every hour.
+#[derive(Debug, Default)]
+struct Others {
+    answers: u64,
+    since: Option<Instant>,
+    others: u32,
+}
+
+impl Others {
+    /// One more answer, after so many requests. Whether that can be.
+    fn answer(&mut self, asked: u64) -> bool {
+        self.answers += 1;
+        self.answers <= asked.saturating_mul(2).saturating_add(ANSWERS_EXTRA)
+    }
+
+    /// Something else. Whether that can be.
+    fn other(&mut self, now: Instant) -> bool {
+        if self
+            .since
+            .is_none_or(|since| now.saturating_duration_since(since) > OTHERS_WINDOW)
+        {
+            (self.since, self.others) = (Some(now), 0);
+        }
+        self.others += 1;
+        self.others <= OTHERS_MAX
+    }
 }
 
 /// One attached stream.
@@ -118,6 +168,8 @@ struct Attachment {
     certificate: Certificate,
     registration: AgentRegistration,
     close: CancellationToken,
+    /// Requests that were sent down the stream.
+    asked: Arc<AtomicU64>,
 }
 
 impl Attachment {
@@ -144,30 +196,76 @@ impl Attachment {
             return Err(Ended::NoHello);
         };
         let stream = self.attach(hello).await?;
-        while let Some(message) = incoming.message().await? {
-            self.tell(Command::Heard(self.id)).await?;
-            match message.message {
-                Some(agent_message::Message::SealingKey(key)) => self.take_key(&stream, &key).await?,
-                Some(agent_message::Message::Draining(_)) => self.tell(Command::AgentDrains(self.id)).await?,
-                Some(
-                    message
-                    @ (agent_message::Message::Verdict(_) | agent_message::Message::UnknownSession(_)),
-                ) => {
-                    self.pass_up(AgentMessage {
-                        message: Some(message),
-                    })
-                    .await
+        let mut changed = self.dispatch.registry_changed.subscribe();
+        let mut check_at = monotonic() + CHECK_EVERY;
+        let mut others = Others::default();
+        loop {
+            tokio::select! {
+                message = incoming.message() => {
+                    let Some(message) = message? else { return Ok(()) };
+                    self.take(message, &stream, &mut others).await?;
                 }
-                // A pong was heard, that is all. Another hello or an unknown message means nothing.
-                Some(agent_message::Message::Pong(_) | agent_message::Message::Hello(_)) | None => {}
+                () = sleep_until(check_at) => {
+                    check_at = monotonic() + CHECK_EVERY;
+                    self.check().await?;
+                }
+                Ok(()) = changed.changed() => self.check().await?,
             }
         }
-        Ok(())
+    }
+
+    async fn take(
+        &self,
+        message: AgentMessage,
+        stream: &seal::Stream,
+        others: &mut Others,
+    ) -> Result<(), Ended> {
+        if let Some(agent_message::Message::Verdict(_) | agent_message::Message::UnknownSession(_)) =
+            &message.message
+        {
+            if !others.answer(self.asked.load(Ordering::Relaxed)) {
+                return Err(Ended::Flood);
+            }
+            self.pass_up(message).await;
+            return Ok(());
+        }
+        if !others.other(monotonic()) {
+            return Err(Ended::Flood);
+        }
+        self.tell(Command::Heard(self.id)).await?;
+        match message.message {
+            Some(agent_message::Message::SealingKey(key)) => self.take_key(stream, &key).await,
+            Some(agent_message::Message::Draining(_)) => self.tell(Command::AgentDrains(self.id)).await,
+            // A pong was heard, that is all. Another hello or an unknown message means nothing.
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks the registry again: TLS judges at the handshake only, and a stream may live for months.
+    async fn check(&self) -> Result<(), Ended> {
+        match self.dispatch.trust.agent(&self.certificate).await {
+            Ok(registration) => self.refresh(&registration).await,
+            Err(AgentRefused::Store(error)) => {
+                // Next time. Meanwhile what was known stands.
+                let agent = self.registration.agent;
+                tracing::warn!(%agent, error = telemetry::chain(&error), "registry does not answer");
+                Ok(())
+            }
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    async fn refresh(&self, registration: &AgentRegistration) -> Result<(), Ended> {
+        let domains = registration.domains.iter().cloned().collect();
+        let drained = registration.drained;
+        self.tell(Command::Refresh(self.id, domains, drained)).await
     }
 
     async fn attach(&self, hello: Hello) -> Result<seal::Stream, Ended> {
         let nonce = <[u8; 32]>::try_from(hello.nonce.as_slice()).map_err(|_| Ended::NoHello)?;
-        let AgentRegistration { agent, tenant, .. } = self.registration;
+        // What may have changed between the check at the door and now.
+        let registration = self.dispatch.trust.agent(&self.certificate).await?;
+        let AgentRegistration { agent, tenant, .. } = registration;
         let now = self.dispatch.seams.clock.now();
         let theirs = Timestamp::from_unix_ms(hello.wall_clock_unix_ms);
         let skew = now.since(theirs).max(theirs.since(now));
@@ -177,7 +275,7 @@ impl Attachment {
         if let Err(error) = self.dispatch.trust.seen(agent, &hello.agent_version, now).await {
             tracing::warn!(%agent, error = telemetry::chain(&error), "cannot note that the agent was seen");
         }
-        let domains: BTreeSet<_> = self.registration.domains.iter().cloned().collect();
+        let domains: BTreeSet<_> = registration.domains.iter().cloned().collect();
         tracing::info!(%agent, %tenant, version = hello.agent_version, "agent attached");
         let stream = seal::Stream { nonce, tenant, agent };
         let attached = Attached {
@@ -185,7 +283,7 @@ impl Attachment {
             tenant,
             domains,
             since: now,
-            drained: self.registration.drained,
+            drained: registration.drained,
         };
         let new = NewStream {
             id: self.id,
@@ -201,6 +299,7 @@ impl Attachment {
     async fn take_key(&self, stream: &seal::Stream, announcement: &SealingKey) -> Result<(), Ended> {
         let registration = self.dispatch.trust.agent(&self.certificate).await?;
         let key = AnnouncedKey::verify(stream, announcement, &registration.key)?;
+        self.refresh(&registration).await?;
         self.tell(Command::Key(self.id, Box::new(key))).await
     }
 

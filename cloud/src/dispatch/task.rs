@@ -1,7 +1,7 @@
 //! The task that drives the core: seals, sends, opens verdicts, keeps time. One task per replica
 //! owns all of it, so nothing here needs a lock but the core, which admission reads.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use postern_kit::clock::{monotonic, sleep_until};
 use postern_kit::random::{self, Random};
 use postern_proto::ids::{AgentId, RequestId, SessionId};
+use postern_proto::names::DomainName;
 use postern_proto::seal::{
     self, AnnouncedKey, Credentials, Header, Replica, SealError, SealingSession, VerdictOpener,
 };
@@ -34,11 +35,15 @@ pub(super) enum Command {
     Heard(StreamId),
     AgentDrains(StreamId),
     Detach(StreamId),
-    Ask(Question, oneshot::Sender<Judgement>),
+    /// What the registry says of its agent now.
+    Refresh(StreamId, BTreeSet<DomainName>, bool),
     SetDrained(AgentId, bool),
     /// Says when all questions are answered.
     Drain(oneshot::Sender<()>),
 }
+
+/// A question and who waits for its answer.
+pub(super) type Ask = (Question, oneshot::Sender<Judgement>);
 
 /// A stream whose hello has come.
 #[derive(Debug)]
@@ -111,6 +116,7 @@ impl Task {
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
+        mut asks: mpsc::Receiver<Ask>,
         mut answers: Subscription,
         stop: CancellationToken,
     ) {
@@ -125,11 +131,20 @@ impl Task {
             let event = tokio::select! {
                 () = stop.cancelled() => break,
                 Some(command) = commands.recv() => {
-                    if matches!(command, Command::Detach(_)) {
-                        self.hear_out(&mut answers).await;
+                    match &command {
+                        Command::Detach(_) => self.hear_out(&mut answers).await,
+                        Command::Drain(_) => {
+                            // What was asked before it is still asked.
+                            while let Ok(ask) = asks.try_recv() {
+                                let event = self.ask(ask);
+                                self.drive(Some(event)).await;
+                            }
+                        }
+                        _ => {}
                     }
                     self.command(command)
                 }
+                Some(ask) = asks.recv() => Some(self.ask(ask)),
                 Some(payload) = answers.next() => self.answer(payload),
                 () = wait => Some(Event::Tick),
             };
@@ -207,22 +222,24 @@ impl Task {
                 self.streams.remove(&id);
                 Some(Event::Detached(id))
             }
-            Command::Ask(question, answer) => {
-                let asked = Asked {
-                    request: question.request,
-                    tenant: question.tenant,
-                    domain: question.domain.clone(),
-                    deadline: question.deadline,
-                };
-                self.asking.insert(question.request, (question, answer));
-                Some(Event::Asked(asked))
-            }
+            Command::Refresh(id, domains, drained) => Some(Event::Refreshed(id, domains, drained)),
             Command::SetDrained(agent, drained) => Some(Event::SetDrained(agent, drained)),
             Command::Drain(waiting) => {
                 self.draining.push(waiting);
                 Some(Event::Drain)
             }
         }
+    }
+
+    fn ask(&mut self, (question, answer): Ask) -> Event {
+        let asked = Asked {
+            request: question.request,
+            tenant: question.tenant,
+            domain: question.domain.clone(),
+            deadline: question.deadline,
+        };
+        self.asking.insert(question.request, (question, answer));
+        Event::Asked(asked)
     }
 
     /// What an agent said. Only what is authentic for an attempt that waits for it counts.

@@ -506,7 +506,10 @@ impl Session<'_> {
     async fn agent(&mut self, command: AgentCommand) -> Done {
         match command {
             AgentCommand::List(InTenant { tenant }) => {
-                let all = self.client.list_agents(wire::ListAgentsRequest { tenant }).await?;
+                let all = self
+                    .client
+                    .list_agents(wire::ListAgentsRequest { tenant })
+                    .await?;
                 Ok(self.out.all(&all.into_inner().agents)?)
             }
             AgentCommand::Drain {

@@ -191,6 +191,14 @@ impl Streams {
         })
     }
 
+    /// What the registry says of a stream's agent now.
+    pub(super) fn refresh(&mut self, id: StreamId, domains: BTreeSet<DomainName>, drained: bool) {
+        if let Some(stream) = self.all.get_mut(&id) {
+            stream.attached.domains = domains;
+            stream.drained = drained;
+        }
+    }
+
     /// An administrator lets nothing new go to an agent, or lets it again.
     pub(super) fn set_drained(&mut self, agent: AgentId, drained: bool) {
         for stream in self
