@@ -323,3 +323,18 @@ impl Attachment {
             .map_err(|_| Ended::Stopped)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_says_no_more_than_an_honest_agent_could() {
+        let (mut others, now) = (Others::default(), monotonic());
+        assert!((0..ANSWERS_EXTRA + 20).all(|_| others.answer(10)));
+        assert!(!others.answer(10));
+        assert!((0..OTHERS_MAX).all(|_| others.other(now)));
+        assert!(!others.other(now));
+        assert!(others.other(now + OTHERS_WINDOW + Duration::from_millis(1)));
+    }
+}

@@ -15,7 +15,10 @@ use tonic::transport::Endpoint;
 
 use postern_harness::lab::{EnrolledAgent, Lab};
 
-use crate::world::{plan, start, topology};
+use postern_proto::wire::signin::sign_in_response::Outcome;
+
+use crate::admin::admin;
+use crate::world::{DOMAIN, TENANT, call, eventually, person, plan, start, topology};
 
 fn host_port(lab: &Lab) -> HostPort {
     HostPort {
@@ -117,4 +120,33 @@ async fn an_agent_does_not_attach_to_another_cloud() {
     one.run_agent(0, enrolled, None).await.unwrap();
     one.stop().await.unwrap();
     other.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_serves_a_domain_no_more_once_it_was_taken_away() {
+    let lab = start(topology(plan(1))).await;
+    let (username, password) = person(0);
+    assert_eq!(call(&lab, &username, &password).await, Outcome::SignedIn);
+    let users = lab
+        .admin
+        .tenants()
+        .users(lab.tenant().tenant.id, None, 10)
+        .await
+        .unwrap();
+    let object = users[0].object;
+    for words in [
+        format!("user delete --tenant {TENANT} {username}"),
+        format!("domain delete --tenant {TENANT} {DOMAIN}"),
+        format!("domain create --tenant {TENANT} {DOMAIN}"),
+        format!("user create --tenant {TENANT} {username} --object-id {object}"),
+    ] {
+        admin(&lab, &words).await.unwrap();
+    }
+    // The agent is attached, but it was enrolled for what is not the same domain any more.
+    eventually("the agent is looked at again", async || {
+        (call(&lab, &username, &password).await == Outcome::Unavailable).then_some(())
+    })
+    .await;
+    assert_eq!(call(&lab, &username, &password).await, Outcome::Unavailable);
+    lab.stop().await.unwrap();
 }

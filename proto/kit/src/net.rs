@@ -184,18 +184,29 @@ impl Net for Sockets {
 /// Local administration is outside the network seam: the simulation calls it as a library.
 ///
 /// # Errors
-/// As the operating system reports; `AddrInUse` if something still answers there.
+/// As the operating system reports; `AddrInUse` if something still answers there, and
+/// `AlreadyExists` if what is there is no socket. Nothing but a stale socket is removed.
 pub async fn listen_unix(path: &Path) -> io::Result<tokio::net::UnixListener> {
-    use std::os::unix::fs::PermissionsExt as _;
-    match tokio::net::UnixStream::connect(path).await {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => match tokio::net::UnixStream::connect(path).await {
+            Ok(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "another process serves this socket",
+                ));
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            Err(error) => return Err(error),
+        },
         Ok(_) => {
             return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "another process serves this socket",
+                io::ErrorKind::AlreadyExists,
+                "something else than a socket is at this path",
             ));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(_) => std::fs::remove_file(path)?,
+        Err(error) => return Err(error),
     }
     let listener = tokio::net::UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
@@ -208,4 +219,44 @@ pub async fn listen_unix(path: &Path) -> io::Result<tokio::net::UnixListener> {
 /// As the operating system reports.
 pub async fn connect_unix(path: &Path) -> io::Result<tokio::net::UnixStream> {
     tokio::net::UnixStream::connect(path).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_in_the_place_of_the_socket_stays_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        std::fs::write(&path, "precious").unwrap();
+        let error = listen_unix(&path).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert!(error.to_string().contains("something else"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn a_link_in_the_place_of_the_socket_stays_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        std::os::unix::fs::symlink(dir.path().join("nowhere"), &path).unwrap();
+        let error = listen_unix(&path).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert!(path.is_symlink());
+    }
+
+    #[tokio::test]
+    async fn a_live_socket_is_in_use_and_a_stale_one_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let first = listen_unix(&path).await.unwrap();
+        let error = listen_unix(&path).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        connect_unix(&path).await.unwrap();
+        drop(first);
+        assert!(path.exists());
+        let _second = listen_unix(&path).await.unwrap();
+        connect_unix(&path).await.unwrap();
+    }
 }

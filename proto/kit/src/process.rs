@@ -20,6 +20,27 @@ pub fn forbid_core_dumps() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Raises the number of files that this process may have open to the most that it may ask for,
+/// and returns that; `u64::MAX` if there is no limit. Connections are open files, and the usual
+/// soft limit of 1024 is below what one listener takes.
+///
+/// # Errors
+/// As the operating system reports.
+pub fn raise_open_files() -> std::io::Result<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        )?;
+    }
+    Ok(maximum.unwrap_or(u64::MAX))
+}
+
 /// Cancels `stop` at the first SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -37,4 +58,20 @@ pub async fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
     }
     stop.cancel();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    #[test]
+    fn open_files_are_raised_to_the_hard_limit() {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        // One less than allowed disturbs no other test of this process.
+        let current = Some(maximum.map_or(4096, |maximum| maximum - 1));
+        setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
+        assert_eq!(raise_open_files().unwrap(), maximum.unwrap_or(u64::MAX));
+        assert_eq!(getrlimit(Resource::Nofile).current, maximum);
+    }
 }

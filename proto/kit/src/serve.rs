@@ -2,17 +2,21 @@
 //! handlers, the `date` header from the injected clock, and a graceful end.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use http::HeaderValue;
 use http::header::DATE;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -29,26 +33,56 @@ pub struct Peer {
     pub certificate: Option<CertificateDer<'static>>,
 }
 
+/// How long a connection that was told to end, and on which no request came, stays open: the
+/// round trip after which HTTP/2 knows that none was under way.
+const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Shortest time between two lines about connections above the same limit.
+const REFUSALS_LOG_EVERY: Duration = Duration::from_secs(1);
+
 /// What one listener puts up with.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Open connections at once; one more is closed at once.
     pub connections_max: usize,
-    /// Time for the TLS handshake, and then for the first request's headers.
+    /// Open connections without a client certificate at once; one more is closed after its TLS
+    /// handshake. Lower than `connections_max`, it leaves room for those with a certificate.
+    pub anonymous_max: usize,
+    /// Requests under way at once on one HTTP/2 connection.
+    pub streams_max: u32,
+    /// Time for the TLS handshake, and then for the first request's headers. Also the time for
+    /// the headers of every later HTTP/1 request, counted from the end of the one before.
     pub handshake_wait_max: Duration,
+    /// Time that a connection may be open without a request under way. A request is under way
+    /// until its response body has ended.
+    pub idle_wait_max: Duration,
     /// Time between HTTP/2 pings on a connection, and for the answer to one.
     pub ping_every: Duration,
     /// Time after `stop` for requests in flight.
     pub drain_wait_max: Duration,
 }
 
+/// As many connections as [`Limits`] allows by itself.
+const CONNECTIONS_MAX: usize = 4096;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // A connection costs about 50 kB with TLS and HTTP/2: 200 MB at most.
-            connections_max: 4096,
+            // An idle connection costs about 50 kB with TLS and HTTP/2: 200 MB for all. A busy
+            // one may cost far more: up to 1 MB of request bodies that no handler has read yet
+            // (hyper's window per connection), and per stream up to 16 kB of headers and as much
+            // of the response as the peer has not read yet, 400 kB at most.
+            connections_max: CONNECTIONS_MAX,
+            // A listener that asks for no certificates has only anonymous peers.
+            anonymous_max: CONNECTIONS_MAX,
+            // More than a busy peer has under way at once, and RFC 9113 advises 100 at least;
+            // bounds what one connection may cost to 4 MB of headers and that many responses.
+            streams_max: 256,
             // A handshake needs two round trips; 10 s allow for a very slow link.
             handshake_wait_max: Duration::from_secs(10),
+            // A peer that comes back within minutes saves a handshake; one that does not only
+            // takes a place. Opening another costs it three round trips.
+            idle_wait_max: Duration::from_secs(120),
             // Middleboxes cut idle streams after a minute or more.
             ping_every: Duration::from_secs(30),
             // Longer than any request of a server that says nothing else.
@@ -57,23 +91,122 @@ impl Default for Limits {
     }
 }
 
-/// Serves `router` until `stop`, then lets requests in flight end.
+/// Connections that were closed because there were too many, and the log lines about them.
+#[derive(Debug)]
+struct Refusals {
+    of: &'static str,
+    limit: usize,
+    closed: AtomicU64,
+    some: Notify,
+}
+
+impl Refusals {
+    fn new(of: &'static str, limit: usize) -> Self {
+        Self {
+            of,
+            limit,
+            closed: AtomicU64::new(0),
+            some: Notify::new(),
+        }
+    }
+
+    fn count(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+        self.some.notify_one();
+    }
+
+    fn log(&self) {
+        let closed = self.closed.swap(0, Ordering::Relaxed);
+        if closed > 0 {
+            tracing::warn!(
+                of = self.of,
+                limit = self.limit,
+                closed,
+                "closed connections above the limit"
+            );
+        }
+    }
+
+    /// Logs what is counted, in at most one line every [`REFUSALS_LOG_EVERY`].
+    async fn report(&self) {
+        loop {
+            self.some.notified().await;
+            self.log();
+            tokio::time::sleep(REFUSALS_LOG_EVERY).await;
+        }
+    }
+}
+
+/// Places for connections of one kind.
+#[derive(Debug)]
+struct Places {
+    free: Arc<Semaphore>,
+    refusals: Refusals,
+}
+
+impl Places {
+    fn new(of: &'static str, limit: usize) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
+            refusals: Refusals::new(of, limit),
+        }
+    }
+
+    /// A place until it is dropped; `None`, which is counted, if all are taken.
+    fn take(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        let place = self.free.clone().try_acquire_owned().ok();
+        if place.is_none() {
+            self.refusals.count();
+        }
+        place
+    }
+}
+
+/// What all connections of one listener share.
+#[derive(Debug)]
+struct Shared {
+    router: Router,
+    limits: Limits,
+    seams: Seams,
+    stop: CancellationToken,
+    all: Places,
+    anonymous: Places,
+}
+
+/// Serves `router` until `stop`, then lets requests in flight end. A peer that negotiates `h2`
+/// by ALPN gets HTTP/2, any other HTTP/1.
 ///
 /// # Cancellation
 /// Dropping it stops accepting; open connections go on until `stop`.
 pub async fn https(
-    mut listener: Box<dyn Listener>,
+    listener: Box<dyn Listener>,
     tls: Arc<ServerConfig>,
     router: Router,
     limits: Limits,
     seams: Seams,
     stop: CancellationToken,
 ) {
-    let acceptor = TlsAcceptor::from(tls);
-    let permits = Arc::new(Semaphore::new(limits.connections_max));
+    let shared = Arc::new(Shared {
+        router,
+        limits,
+        seams,
+        stop,
+        all: Places::new("all", limits.connections_max),
+        anonymous: Places::new("without a certificate", limits.anonymous_max),
+    });
+    tokio::select! {
+        () = accept_all(listener, TlsAcceptor::from(tls), &shared) => {}
+        () = shared.all.refusals.report() => {}
+        () = shared.anonymous.refusals.report() => {}
+    }
+    shared.all.refusals.log();
+    shared.anonymous.refusals.log();
+}
+
+async fn accept_all(mut listener: Box<dyn Listener>, acceptor: TlsAcceptor, shared: &Arc<Shared>) {
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
+            () = shared.stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         let (io, addr) = match accepted {
@@ -85,40 +218,21 @@ pub async fn https(
                 continue;
             }
         };
-        let Ok(permit) = permits.clone().try_acquire_owned() else {
-            tracing::warn!(
-                limit = limits.connections_max,
-                "closed a connection above the limit"
-            );
+        let Some(place) = shared.all.take() else {
             continue;
         };
-        let connection = serve_one(
-            io,
-            addr,
-            acceptor.clone(),
-            router.clone(),
-            limits,
-            seams.clone(),
-            stop.clone(),
-        );
-        seams.tasks.spawn("connection", async move {
-            connection.await;
-            drop(permit);
+        let (acceptor, for_it) = (acceptor.clone(), shared.clone());
+        shared.seams.tasks.spawn("connection", async move {
+            serve_one(io, addr, acceptor, &for_it).await;
+            drop(place);
         });
     }
 }
 
-async fn serve_one(
-    io: BoxedIo,
-    addr: SocketAddr,
-    acceptor: TlsAcceptor,
-    router: Router,
-    limits: Limits,
-    seams: Seams,
-    stop: CancellationToken,
-) {
+async fn serve_one(io: BoxedIo, addr: SocketAddr, acceptor: TlsAcceptor, shared: &Shared) {
+    let limits = shared.limits;
     let handshake = tokio::select! {
-        () = stop.cancelled() => return,
+        () = shared.stop.cancelled() => return,
         handshake = tokio::time::timeout(limits.handshake_wait_max, acceptor.accept(io)) => handshake,
     };
     let stream = match handshake {
@@ -132,15 +246,26 @@ async fn serve_one(
             return;
         }
     };
-    let certificate = stream
-        .get_ref()
-        .1
+    let session = stream.get_ref().1;
+    let certificate = session
         .peer_certificates()
         .and_then(|chain| chain.first())
         .map(|leaf| leaf.clone().into_owned());
+    let speaks_http2 = session.alpn_protocol() == Some(b"h2");
+    let _anonymous_place = if certificate.is_none() {
+        let Some(place) = shared.anonymous.take() else {
+            return;
+        };
+        Some(place)
+    } else {
+        None
+    };
     let peer = Peer { addr, certificate };
-    let clock = seams.clock.clone();
-    let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+    let (router, clock) = (shared.router.clone(), shared.seams.clock.clone());
+    let (activity, requests) = watch::channel(Activity::default());
+    let activity = Arc::new(activity);
+    let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
+        let under_way = UnderWay::new(activity.clone());
         request.extensions_mut().insert(peer.clone());
         let (router, clock) = (router.clone(), clock.clone());
         async move {
@@ -149,42 +274,225 @@ async fn serve_one(
             if let Ok(date) = HeaderValue::from_str(&http_date(clock.now())) {
                 response.headers_mut().insert(DATE, date);
             }
-            Ok::<_, std::convert::Infallible>(response)
+            Ok::<_, std::convert::Infallible>(response.map(|body| Guarded {
+                body,
+                _under_way: under_way,
+            }))
         }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.handshake_wait_max);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(limits.ping_every)
-        .keep_alive_timeout(limits.handshake_wait_max)
-        .max_concurrent_streams(1024)
-        .max_header_list_size(16 * 1024);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let io = TokioIo::new(stream);
+    if speaks_http2 {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(limits.ping_every)
+            .keep_alive_timeout(limits.handshake_wait_max)
+            .max_concurrent_streams(limits.streams_max)
+            .max_header_list_size(16 * 1024)
+            .serve_connection(io, service);
+        drive(
+            connection,
+            http2::Connection::graceful_shutdown,
+            requests,
+            addr,
+            shared,
+        )
+        .await;
+    } else {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.handshake_wait_max)
+            .serve_connection(io, service);
+        drive(
+            connection,
+            http1::Connection::graceful_shutdown,
+            requests,
+            addr,
+            shared,
+        )
+        .await;
+    }
+}
+
+/// Runs one connection until it ends, is silent for too long, or has drained after the stop.
+async fn drive<C>(
+    connection: C,
+    graceful_shutdown: impl Fn(Pin<&mut C>),
+    mut requests: watch::Receiver<Activity>,
+    addr: SocketAddr,
+    shared: &Shared,
+) where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let limits = shared.limits;
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(limits.drain_wait_max, connection.as_mut()).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    tracing::warn!(%addr, "connection did not end within the drain time");
-                    return;
-                }
-            }
-        }
+    let stopped = tokio::select! {
+        ended = connection.as_mut() => return log_end(addr, ended),
+        () = quiet(&mut requests, limits.handshake_wait_max, limits.idle_wait_max) => false,
+        () = shared.stop.cancelled() => true,
     };
+    graceful_shutdown(connection.as_mut());
+    if !stopped {
+        // A request that was sent before the peer heard of the end is still answered.
+        tokio::select! {
+            ended = connection.as_mut() => return log_end(addr, ended),
+            () = quiet(&mut requests, GOODBYE_WAIT_MAX, GOODBYE_WAIT_MAX) => {
+                tracing::debug!(%addr, "closed a silent connection");
+                return;
+            }
+            () = shared.stop.cancelled() => {}
+        }
+    }
+    tokio::select! {
+        ended = connection.as_mut() => log_end(addr, ended),
+        // Nobody waits for an answer here.
+        () = quiet(&mut requests, GOODBYE_WAIT_MAX, Duration::MAX) => {}
+        () = tokio::time::sleep(limits.drain_wait_max) => {
+            tracing::warn!(%addr, "connection did not end within the drain time");
+        }
+    }
+}
+
+fn log_end(addr: SocketAddr, ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%addr, %error, "connection ended");
+    }
+}
+
+/// The requests of one connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Activity {
+    /// Whether one ever came.
+    any: bool,
+    under_way: usize,
+}
+
+/// Ends when no request has been under way for `later`, or for `first` if none ever came.
+async fn quiet(requests: &mut watch::Receiver<Activity>, first: Duration, later: Duration) {
+    loop {
+        let now = *requests.borrow_and_update();
+        if now.under_way > 0 {
+            if requests.changed().await.is_err() {
+                // The connection is about to end by itself.
+                return std::future::pending().await;
+            }
+            continue;
+        }
+        let wait = if now.any { later } else { first };
+        match tokio::time::timeout(wait, requests.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return std::future::pending().await,
+            Err(_) => return,
+        }
+    }
+}
+
+/// Counts a request as under way until it is dropped.
+struct UnderWay(Arc<watch::Sender<Activity>>);
+
+impl UnderWay {
+    fn new(activity: Arc<watch::Sender<Activity>>) -> Self {
+        activity.send_modify(|activity| {
+            activity.any = true;
+            activity.under_way += 1;
+        });
+        Self(activity)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|activity| activity.under_way -= 1);
+    }
+}
+
+/// A response body whose request is under way until hyper drops it, which it does at its end.
+struct Guarded {
+    body: axum::body::Body,
+    _under_way: UnderWay,
+}
+
+impl Body for Guarded {
+    type Data = axum::body::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
 /// IMF-fixdate, as HTTP wants it.
 fn http_date(now: crate::clock::Timestamp) -> String {
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(now.unix_s()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Lines {
+        fn take(&self) -> Vec<String> {
+            let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+            let text = String::from_utf8(bytes).unwrap();
+            text.lines().map(str::to_owned).collect()
+        }
+    }
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_connections_make_one_line_a_second_with_their_number() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        let _log = tracing::subscriber::set_default(subscriber);
+
+        let places = Places::new("all", 0);
+        let hammer = async {
+            for _ in 0..100 {
+                assert!(places.take().is_none());
+                tokio::time::sleep(Duration::from_millis(15)).await;
+            }
+            // Nothing more comes, and the rest is logged all the same.
+            tokio::time::sleep(REFUSALS_LOG_EVERY * 2).await;
+        };
+        tokio::select! {
+            () = places.refusals.report() => {}
+            () = hammer => {}
+        }
+        let lines = lines.take();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        let closed: Vec<u64> = lines
+            .iter()
+            .map(|line| line.rsplit_once("closed=").unwrap().1.parse().unwrap())
+            .collect();
+        assert_eq!(closed[0], 1);
+        assert_eq!(closed.iter().sum::<u64>(), 100);
+    }
 }

@@ -1,18 +1,25 @@
 //! What a listener puts up with, and how it ends.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::get;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use postern_kit::Seams;
 use postern_kit::dial::Connector;
+use postern_kit::net::BoxedIo;
 use postern_kit::serve::{Limits, Peer, https};
 use postern_kit::tasks::Tasks;
-use postern_kit::tls::{self, ClientTrust, ServerTrust, Versions};
+use postern_kit::tls::{self, ClientTrust, Identity, ServerTrust, Versions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::pki::{Root, seams};
@@ -36,13 +43,14 @@ impl World {
         let versions = Versions::Tls12And13;
         let tls = tls::server(
             root.leaf("localhost"),
-            ClientTrust::NotAsked,
+            ClientTrust::Optional(root.certificate.clone()),
             versions,
-            &["http/1.1"],
+            &["h2", "http/1.1"],
             seams.clock.clone(),
         );
         let (arrived, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (seen, waits) = (arrived.clone(), go_on.clone());
+        let streamed = go_on.clone();
         let router = Router::new()
             .route(
                 "/quick",
@@ -54,6 +62,17 @@ impl World {
                     seen.notify_one();
                     waits.notified().await;
                     "slow"
+                }),
+            )
+            .route(
+                "/stream",
+                get(move || async move {
+                    let rest = futures::stream::once(async move {
+                        streamed.notified().await;
+                        Ok::<_, std::io::Error>("rest")
+                    });
+                    let first = futures::stream::iter([Ok("first")]);
+                    Body::from_stream(futures::StreamExt::chain(first, rest))
                 }),
             );
         let serving = https(
@@ -75,20 +94,34 @@ impl World {
         }
     }
 
+    async fn connect(&self, alpn: &[&str], identity: Option<Identity>) -> io::Result<TlsStream<BoxedIo>> {
+        let trust = ServerTrust::Roots(vec![self.root.certificate.clone()]);
+        let clock = self.seams.clock.clone();
+        let client = tls::client(trust, identity, Versions::Tls13, alpn, clock).unwrap();
+        let net = self.seams.net.clone();
+        let connector = Connector::new(net, client, "localhost", self.addr.port()).unwrap();
+        connector.connect().await
+    }
+
+    /// An HTTP/2 connection; the receiver is told when it has ended.
+    async fn http2(&self) -> (SendRequest<Body>, oneshot::Receiver<()>) {
+        let stream = TokioIo::new(self.connect(&["h2"], None).await.unwrap());
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        let (tell, ended) = oneshot::channel();
+        self.seams.tasks.spawn("client", async move {
+            let _ = connection.await;
+            let _ = tell.send(());
+        });
+        (sender, ended)
+    }
+
     /// The whole answer to one request on a connection of its own; empty if there is none.
     async fn get(&self, path: &str) -> String {
-        let trust = ServerTrust::Roots(vec![self.root.certificate.clone()]);
-        let client = tls::client(
-            trust,
-            None,
-            Versions::Tls13,
-            &["http/1.1"],
-            self.seams.clock.clone(),
-        )
-        .unwrap();
-        let connector =
-            Connector::new(self.seams.net.clone(), client, "localhost", self.addr.port()).unwrap();
-        let Ok(mut stream) = connector.connect().await else {
+        self.get_as(None, path).await
+    }
+
+    async fn get_as(&self, identity: Option<Identity>, path: &str) -> String {
+        let Ok(mut stream) = self.connect(&["http/1.1"], identity).await else {
             return String::new();
         };
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
@@ -159,6 +192,124 @@ async fn who_holds_all_connections_is_not_joined_by_another_and_who_says_nothing
         }
     }
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    world.stop.cancel();
+    world.end().await;
+}
+
+/// Far more than any wait in these tests, and far less than the defaults that they do not change.
+const SOON: Duration = Duration::from_secs(5);
+
+fn uri(path: &str) -> http::Request<Body> {
+    let uri = format!("https://localhost{path}");
+    http::Request::get(uri).body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn who_says_nothing_after_the_handshake_is_closed() {
+    let world = World::new(Limits {
+        handshake_wait_max: Duration::from_millis(300),
+        ..Limits::default()
+    })
+    .await;
+    for alpn in [&["h2"][..], &["http/1.1"], &[]] {
+        for said in ["", "GET /quick HTT", "PRI * HTTP/2.0\r\n\r\nS"] {
+            let mut silent = world.connect(alpn, None).await.unwrap();
+            silent.write_all(said.as_bytes()).await.unwrap();
+            let mut heard = Vec::new();
+            let end = silent.read_to_end(&mut heard);
+            assert!(timeout(SOON, end).await.is_ok(), "{alpn:?} {said:?}");
+        }
+    }
+    // The preface alone is no request.
+    let (_sender, ended) = world.http2().await;
+    timeout(SOON, ended).await.unwrap().unwrap();
+    world.stop.cancel();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_silent_connection_does_not_hold_up_the_stop() {
+    let world = World::new(Limits::default()).await;
+    let _silent = world.connect(&["h2"], None).await.unwrap();
+    let _older = world.connect(&["http/1.1"], None).await.unwrap();
+    assert!(world.get("/quick").await.starts_with("HTTP/1.1 200"));
+    world.stop.cancel();
+    timeout(SOON, world.end()).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_alpn_it_is_http_1() {
+    let world = World::new(Limits::default()).await;
+    let mut stream = world.connect(&[], None).await.unwrap();
+    let request = "GET /quick HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    world.stop.cancel();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_is_idle_only_when_every_response_has_ended() {
+    let idle = Duration::from_millis(200);
+    let world = World::new(Limits {
+        idle_wait_max: idle,
+        ..Limits::default()
+    })
+    .await;
+    let (mut sender, mut ended) = world.http2().await;
+    let streaming = sender.send_request(uri("/stream")).await.unwrap();
+    assert_eq!(streaming.headers()["date"], "Fri, 15 Jan 2027 08:00:00 GMT");
+    // Longer than idleness and the time to close that follows it.
+    assert!(timeout(idle * 10, &mut ended).await.is_err());
+    let quick = sender.send_request(uri("/quick")).await.unwrap();
+    assert_eq!(quick.status(), 200);
+    drop(quick);
+    world.go_on.notify_one();
+    let body = axum::body::to_bytes(Body::new(streaming.into_body()), 1024).await;
+    assert_eq!(body.unwrap(), "firstrest");
+    timeout(SOON, ended).await.unwrap().unwrap();
+    world.stop.cancel();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_idle_http_1_connection_is_closed() {
+    let world = World::new(Limits {
+        idle_wait_max: Duration::from_millis(200),
+        ..Limits::default()
+    })
+    .await;
+    let mut stream = world.connect(&["http/1.1"], None).await.unwrap();
+    stream
+        .write_all(b"GET /quick HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let end = stream.read_to_end(&mut answer);
+    timeout(SOON, end).await.unwrap().unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    world.stop.cancel();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn anonymous_peers_do_not_take_the_places_of_those_with_certificates() {
+    let world = World::new(Limits {
+        anonymous_max: 1,
+        ..Limits::default()
+    })
+    .await;
+    let identity = world.root.leaf("localhost");
+    let (answer, ()) = tokio::join!(world.get("/slow"), async {
+        world.arrived.notified().await;
+        assert_eq!(world.get("/quick").await, "");
+        let known = world.get_as(Some(identity), "/quick").await;
+        assert!(known.starts_with("HTTP/1.1 200"), "{known}");
+        world.go_on.notify_one();
+    });
+    assert!(answer.ends_with("slow"), "{answer}");
     world.stop.cancel();
     world.end().await;
 }
