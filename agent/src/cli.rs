@@ -106,6 +106,8 @@ pub async fn main() -> ExitCode {
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed> {
     let cli = Cli::parse_from(args);
     process::forbid_core_dumps()?;
+    // Every connection is an open file, and the usual limit of 1,024 is less than we allow of them.
+    process::raise_open_files()?;
     telemetry::start(&cli.log, cli.log_json)?;
     let seams = Seams::real();
     match cli.command {

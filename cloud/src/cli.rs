@@ -70,6 +70,8 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed>
     let args: Vec<_> = args.into_iter().collect();
     let cli = Cli::parse_from(&args);
     process::forbid_core_dumps()?;
+    // Every connection is an open file, and the usual limit of 1,024 is less than we allow of them.
+    process::raise_open_files()?;
     match cli.command {
         Command::Init(init_args) => init(&init_args, &program(args.first())),
         Command::Serve(args) => {

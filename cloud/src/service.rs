@@ -44,6 +44,10 @@ const AGENT_MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Largest message from an administrator: an import of 1,000 users with names of the greatest length.
 const ADMIN_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Connections without a certificate on the agents' port: hosts that enrol, one call each. Strangers do not
+/// get more, so that they cannot take the agents' places.
+const ENROLLING_MAX: usize = 64;
+
 /// On top of the longest sign-in: for answers to leave.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -339,6 +343,7 @@ impl Sockets {
         let limits = ListenerLimits {
             // The streams are told to end by dispatch.
             drain_wait_max: BACK_WAIT_MAX,
+            anonymous_max: ENROLLING_MAX,
             ..ListenerLimits::default()
         };
         let router = agents_router(rooms, &guard);

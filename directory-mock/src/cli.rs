@@ -81,6 +81,8 @@ pub async fn main() -> ExitCode {
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed> {
     let Command::Serve(args) = Cli::parse_from(args).command;
     process::forbid_core_dumps()?;
+    // Every connection is an open file, and the usual limit of 1,024 is less than we allow of them.
+    process::raise_open_files()?;
     // The codec's own traces hold the bytes of every bind, passwords included.
     telemetry::start(&format!("{},ldap3_proto=warn", args.log), args.log_json)?;
     let seams = Seams::real();

@@ -5,11 +5,13 @@
 //! * Within a tenant a username names one record and a directory object has one record.
 //! * A record keeps its id as long as its directory object is known, whatever the user is called.
 
+mod cache;
 mod core;
 mod sql;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use postern_kit::Seams;
 use postern_kit::clock::{Clock, Timestamp};
 use postern_kit::digest;
@@ -18,7 +20,9 @@ use postern_kit::secret::Token256;
 use postern_proto::ids::{ClientId, ObjectId, TenantId, UserId};
 use postern_proto::names::{DomainName, OnPremisesName, TenantName, Username};
 
-use crate::store::{Store, StoreError};
+use crate::store::{Connection, Store, StoreError};
+
+use self::cache::Cache;
 
 pub use self::core::{IMPORT_MAX, ImportRefused, NewUser};
 
@@ -133,6 +137,7 @@ const CLIENT_NAME_BYTES_MAX: usize = 128;
 #[derive(Clone, Debug)]
 pub struct Tenants {
     store: Store,
+    cache: Cache,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
@@ -142,6 +147,7 @@ impl Tenants {
     pub fn new(store: Store, seams: &Seams) -> Self {
         Self {
             store,
+            cache: Cache::default(),
             clock: seams.clock.clone(),
             random: seams.random.clone(),
         }
@@ -167,28 +173,22 @@ impl Tenants {
         tenant: &TenantName,
         username: Option<&Username>,
     ) -> Result<Resolved, StoreError> {
+        let key = username.map(|username| (tenant.clone(), username.clone()));
+        let generation = match key.as_ref().map(|key| self.cache.user(key)) {
+            Some(Ok((tenant, user))) => return Ok(Resolved::User(tenant, user)),
+            Some(Err(generation)) => generation,
+            None => 0,
+        };
         let (tenant, username) = (tenant.clone(), username.cloned());
-        self.store
-            .read(move |c| {
-                Box::pin(async move {
-                    let Some(tenant) = sql::tenant_by_name(c, &tenant).await? else {
-                        return Ok(Resolved::NoTenant);
-                    };
-                    let Some(username) = username else {
-                        return Ok(Resolved::NoDomain(tenant));
-                    };
-                    if let Some(user) = sql::user_by_name(c, tenant.id, &username).await? {
-                        return Ok(Resolved::User(tenant, user));
-                    }
-                    let owner = sql::domain_owner(c, &username.domain()).await?;
-                    Ok(if owner == Some(tenant.id) {
-                        Resolved::NoUser(tenant)
-                    } else {
-                        Resolved::NoDomain(tenant)
-                    })
-                })
-            })
-            .await
+        let resolved = self
+            .store
+            .read(move |c| Box::pin(async move { sql::resolve(c, &tenant, username.as_ref()).await }))
+            .await?;
+        if let (Some(key), Resolved::User(tenant, user)) = (key, &resolved) {
+            self.cache
+                .keep_user(generation, key, (tenant.clone(), user.clone()));
+        }
+        Ok(resolved)
     }
 
     /// The client of that id and its tenant, if the secret is the client's.
@@ -200,14 +200,32 @@ impl Tenants {
         id: ClientId,
         secret: &Token256,
     ) -> Result<Option<(ClientId, Tenant)>, StoreError> {
-        let found = self
-            .store
-            .read(move |c| Box::pin(sql::client_secret(c, id)))
-            .await?;
-        let Some((expected, tenant)) = found else {
-            return Ok(None);
+        let (expected, tenant) = match self.cache.client(id) {
+            Ok(found) => found,
+            Err(generation) => {
+                let found = self
+                    .store
+                    .read(move |c| Box::pin(sql::client_secret(c, id)))
+                    .await?;
+                let Some(found) = found else { return Ok(None) };
+                self.cache.keep_client(generation, id, &found);
+                found
+            }
         };
         Ok(digest::equal(&expected, &secret.digest()).then_some((id, tenant)))
+    }
+
+    /// Runs `work` in a transaction, after which nothing is remembered of what was before.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let forgets = self.cache.forgets();
+        let (done, _forgets) = self
+            .store
+            .transact(move |c| Box::pin(async move { Ok((work(c).await?, forgets)) }))
+            .await?;
+        Ok(done)
     }
 
     /// Makes a tenant.
@@ -222,8 +240,7 @@ impl Tenants {
             tell_locked,
         };
         let new = tenant.clone();
-        self.store
-            .transact(move |c| Box::pin(async move { sql::create_tenant(c, &new).await }))
+        self.write(move |c| Box::pin(async move { sql::create_tenant(c, &new).await }))
             .await??;
         Ok(tenant)
     }
@@ -242,8 +259,7 @@ impl Tenants {
     /// [`Refused::NotFound`] if there is none.
     pub async fn delete(&self, tenant: TenantId) -> Result<(), TenantsError> {
         Ok(self
-            .store
-            .transact(move |c| Box::pin(sql::delete_tenant(c, tenant)))
+            .write(move |c| Box::pin(sql::delete_tenant(c, tenant)))
             .await??)
     }
 
@@ -253,8 +269,7 @@ impl Tenants {
     /// [`Refused::Exists`] or [`Refused::DomainTaken`] if a tenant has it.
     pub async fn create_domain(&self, tenant: TenantId, domain: DomainName) -> Result<(), TenantsError> {
         Ok(self
-            .store
-            .transact(move |c| Box::pin(async move { sql::create_domain(c, tenant, &domain).await }))
+            .write(move |c| Box::pin(async move { sql::create_domain(c, tenant, &domain).await }))
             .await??)
     }
 
@@ -272,8 +287,7 @@ impl Tenants {
     /// [`Refused::NotFound`], or [`Refused::DomainHasUsers`] while it has some.
     pub async fn delete_domain(&self, tenant: TenantId, domain: DomainName) -> Result<(), TenantsError> {
         Ok(self
-            .store
-            .transact(move |c| Box::pin(async move { sql::delete_domain(c, tenant, &domain).await }))
+            .write(move |c| Box::pin(async move { sql::delete_domain(c, tenant, &domain).await }))
             .await??)
     }
 
@@ -284,8 +298,7 @@ impl Tenants {
     pub async fn create_user(&self, tenant: TenantId, user: NewUser) -> Result<UserRecord, TenantsError> {
         let id = UserId::generate(self.random.as_ref());
         Ok(self
-            .store
-            .transact(move |c| Box::pin(sql::create_user(c, tenant, id, user)))
+            .write(move |c| Box::pin(sql::create_user(c, tenant, id, user)))
             .await??)
     }
 
@@ -303,8 +316,7 @@ impl Tenants {
         }
         let random = self.random.clone();
         Ok(self
-            .store
-            .transact(move |c| Box::pin(sql::import(c, tenant, users, random)))
+            .write(move |c| Box::pin(sql::import(c, tenant, users, random)))
             .await??)
     }
 
@@ -329,8 +341,7 @@ impl Tenants {
     /// [`Refused::NotFound`] if there is none.
     pub async fn delete_user(&self, tenant: TenantId, username: Username) -> Result<(), TenantsError> {
         Ok(self
-            .store
-            .transact(move |c| Box::pin(async move { sql::delete_user(c, tenant, &username).await }))
+            .write(move |c| Box::pin(async move { sql::delete_user(c, tenant, &username).await }))
             .await??)
     }
 
@@ -358,8 +369,7 @@ impl Tenants {
             created: self.clock.now(),
         };
         let (new, digest) = (client.clone(), secret.digest());
-        self.store
-            .transact(move |c| Box::pin(async move { sql::create_client(c, &new, &digest).await }))
+        self.write(move |c| Box::pin(async move { sql::create_client(c, &new, &digest).await }))
             .await??;
         Ok((client, secret))
     }
@@ -378,8 +388,7 @@ impl Tenants {
     /// [`Refused::NotFound`] if there is none.
     pub async fn delete_client(&self, tenant: TenantId, client: ClientId) -> Result<(), TenantsError> {
         Ok(self
-            .store
-            .transact(move |c| Box::pin(sql::delete_client(c, tenant, client)))
+            .write(move |c| Box::pin(sql::delete_client(c, tenant, client)))
             .await??)
     }
 }

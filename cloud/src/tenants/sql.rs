@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection, query};
 
 use super::core::{Change, NewUser, plan};
-use super::{Client, Imported, Refused, Tenant, UserRecord};
+use super::{Client, Imported, Refused, Resolved, Tenant, UserRecord};
 use crate::store::{StoreError, row};
 
 /// What an operation answers when the store works.
@@ -174,6 +174,29 @@ pub(super) async fn user_by_name(
     .fetch_optional(c)
     .await?;
     found.as_ref().map(user).transpose()
+}
+
+/// Whom a typed name means in the tenant of that name.
+pub(super) async fn resolve(
+    c: &mut SqliteConnection,
+    tenant: &TenantName,
+    username: Option<&Username>,
+) -> Result<Resolved, StoreError> {
+    let Some(tenant) = tenant_by_name(c, tenant).await? else {
+        return Ok(Resolved::NoTenant);
+    };
+    let Some(username) = username else {
+        return Ok(Resolved::NoDomain(tenant));
+    };
+    if let Some(user) = user_by_name(c, tenant.id, username).await? {
+        return Ok(Resolved::User(tenant, user));
+    }
+    let owner = domain_owner(c, &username.domain()).await?;
+    Ok(if owner == Some(tenant.id) {
+        Resolved::NoUser(tenant)
+    } else {
+        Resolved::NoDomain(tenant)
+    })
 }
 
 pub(super) async fn users(
