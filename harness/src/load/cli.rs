@@ -6,18 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings};
 use postern_kit::Seams;
-use postern_kit::tls::{self, ServerTrust, Versions};
 use postern_proto::wire::signin::sign_in_response::Outcome;
-use tokio::sync::Mutex;
 
+use super::ldap::Link;
 use super::{Cost, Measured, Plan, Report, Usage, engine, usage};
 use crate::client::Programme;
 use crate::lab::processes::{People, ProcessLab};
 
 /// Any failure, for the terminal.
-type Failed = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// A password that is nobody's.
 const WRONG: &str = "Not-The-Passw0rd";
@@ -115,7 +113,7 @@ pub async fn run(args: LoadArgs, out: &mut (dyn Write + Send)) -> Result<(), Fai
             let lab = ProcessLab::start(common.users, 0, &Seams::real()).await?;
             let mut links = Vec::new();
             for _ in 0..connections.max(1) {
-                links.push(Arc::new(Mutex::new(connect(&lab).await?)));
+                links.push(Link::connect(&lab).await?);
             }
             let people = Arc::new(lab.people.clone());
             let wrong = common.wrong;
@@ -144,33 +142,14 @@ fn name(outcome: Outcome) -> String {
     name.to_lowercase().replace('_', " ")
 }
 
-async fn connect(lab: &ProcessLab) -> Result<Ldap, Failed> {
-    let (addr, root) = &lab.ldaps;
-    let seams = Seams::real();
-    let trust = ServerTrust::Roots(vec![root.clone()]);
-    let tls = tls::client(trust, None, Versions::Tls12And13, &[], seams.clock.clone())?;
-    let settings = LdapConnSettings::new().set_config(tls);
-    let url = format!("ldaps://localhost:{}", addr.port());
-    let (connection, ldap) = LdapConnAsync::with_settings(settings, &url).await?;
-    seams.tasks.spawn("ldap connection", async move {
-        // Ends with its handle.
-        let _ = connection.drive().await;
-    });
-    Ok(ldap)
-}
-
-async fn bind(links: Vec<Arc<Mutex<Ldap>>>, people: Arc<People>, number: u64, wrong: u64) -> String {
+async fn bind(links: Vec<Link>, people: Arc<People>, number: u64, wrong: u64) -> String {
     let Some((username, password)) = whose(&people, number, wrong) else {
         return "no user".to_owned();
     };
     let at = usize::try_from(number).unwrap_or(0) % links.len();
-    let Some(link) = links.get(at) else {
-        return "no connection".to_owned();
-    };
-    let mut ldap = link.lock().await;
-    match ldap.simple_bind(username, password).await {
-        Ok(result) => format!("result {}", result.rc),
-        Err(error) => error.to_string(),
+    match links.get(at) {
+        Some(link) => link.bind(username, password).await,
+        None => "no connection".to_owned(),
     }
 }
 

@@ -3,11 +3,13 @@
 //! * [`engine`]: the open loop.
 //! * [`cli`]: `postern load`.
 //! * [`account`]: what processes used, from the operating system.
+//! * `ldap`: the bare client that it is compared with.
 //! * [`report`]: table and JSON.
 
 pub mod account;
 pub mod cli;
 pub mod engine;
+mod ldap;
 pub mod report;
 
 pub use account::{Usage, usage};
