@@ -14,9 +14,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::channel::Attached;
+use crate::channel::{self, Attached};
 use crate::config::{Config, HostPort, Trust};
 use crate::forests::Forests;
+use crate::trust::Identity;
 use crate::{EnrolError, Enrolment, enrol, service};
 
 /// Any failure, for the terminal.
@@ -42,7 +43,7 @@ enum Command {
     Enrol(EnrolArgs),
     /// Runs the agent until SIGTERM or Ctrl-C.
     Run(ConfigArgs),
-    /// Reads the configuration and tries to connect to each domain controller.
+    /// Reads configuration and identity, and tries to connect to the cloud and to each domain controller.
     Check(ConfigArgs),
 }
 
@@ -198,6 +199,13 @@ async fn serve(config: Config, seams: Seams) -> Result<(), Failed> {
 }
 
 async fn check(config: &Config, seams: &Seams) -> Result<(), Failed> {
+    let identity = Identity::load(seams.disk.as_ref(), &config.state)?;
+    print(format_args!("identity: agent {}", identity.agent))?;
+    let cloud = channel::reach(config, &identity, seams).await;
+    match &cloud {
+        Ok(()) => print(format_args!("cloud: {}: ok", config.cloud))?,
+        Err(error) => print(format_args!("cloud: {}: {}", config.cloud, chain(error)))?,
+    }
     let forests = Forests::open(&config.forests, config.timeouts, seams)?;
     let (mut all, mut unreachable) = (0, 0);
     for forest in forests.all() {
@@ -215,5 +223,5 @@ async fn check(config: &Config, seams: &Seams) -> Result<(), Failed> {
     if unreachable > 0 {
         return Err(format!("{unreachable} of {all} domain controllers cannot be reached").into());
     }
-    Ok(())
+    cloud.map_err(|_| "cloud cannot be reached".into())
 }

@@ -254,7 +254,7 @@ fn number(fields: &mut Fields<'_>, name: &'static str, default: u64, max: u64) -
 }
 
 fn address(fields: &mut Fields<'_>, name: &'static str) -> Option<HostPort> {
-    let expected = "host:port, such as cloud.example.com:8444";
+    let expected = "host:port, such as cloud.example.com:8443";
     let text: String = fields.required(name, expected)?;
     match text.parse() {
         Ok(address) => Some(address),
@@ -381,7 +381,7 @@ mod tests {
 
     const GOOD: &str = r#"
         state = "/var/lib/agent"
-        cloud = "cloud.example.com:8444"
+        cloud = "cloud.example.com:8443"
         [[forest]]
         name = "corp"
         domains = ["Corp.Example.com", "example.com"]
@@ -403,7 +403,7 @@ mod tests {
         let config = Config::from_toml(GOOD).unwrap();
         assert_eq!(config.max_requests, 256);
         assert_eq!(config.timeouts, Timeouts::default());
-        assert_eq!(config.cloud.to_string(), "cloud.example.com:8444");
+        assert_eq!(config.cloud.to_string(), "cloud.example.com:8443");
         let [corp, lab] = config.forests.as_slice() else {
             panic!("two forests");
         };

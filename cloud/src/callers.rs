@@ -159,11 +159,14 @@ impl Guard {
 
     async fn client(&self, headers: &HeaderMap) -> Result<AuthenticatedClient, Status> {
         let refused = || Status::unauthenticated("client id and secret are required");
-        let (id, secret) = client_credentials(headers).ok_or_else(refused)?;
+        let Some((id, secret)) = client_credentials(headers) else {
+            tracing::warn!("client without an id and a secret refused");
+            return Err(refused());
+        };
         match self.tenants.client(id, &secret).await {
             Ok(Some((id, tenant))) => Ok(AuthenticatedClient { id, tenant }),
             Ok(None) => {
-                tracing::warn!("client refused");
+                tracing::warn!(client = %id, "client refused: unknown, deleted, or another secret");
                 Err(refused())
             }
             Err(error) => {

@@ -217,6 +217,10 @@ fn public(fields: &mut Fields<'_>, folder: &Path, disk: &dyn Disk) -> Option<(So
             return None;
         }
     };
+    if tls::fits(&identity).is_err() {
+        fields.mistake("key", "is not the key of public.certificate");
+        return None;
+    }
     Some((listen?, identity))
 }
 

@@ -1,5 +1,5 @@
-//! The cloud service: takes sign-ins, has them judged by agents inside the organisations' networks,
-//! and never learns more about a password than whether the directory accepted it.
+//! The cloud service: takes sign-ins and has them judged by agents inside the organisations'
+//! networks. It keeps no password in any form.
 //!
 //! [`service::serve`] runs it, [`cli`] is its command line. Rooms, top to bottom; a room uses only
 //! rooms below it:

@@ -15,7 +15,7 @@ use postern_kit::Seams;
 use postern_kit::net::Listener;
 use postern_kit::serve::{Limits as ListenerLimits, https};
 use postern_kit::tasks::{TaskFailed, Tasks};
-use postern_kit::tls::{self, ClientTrust, TlsError, Versions};
+use postern_kit::tls::{self, ClientTrust, ServerTls, TlsError, Versions};
 use postern_proto::wire::admin::admin_server::AdminServer;
 use postern_proto::wire::channel::agent_channel_server::AgentChannelServer;
 use postern_proto::wire::registration::registration_server::RegistrationServer;
@@ -50,6 +50,9 @@ const ENROLLING_MAX: usize = 64;
 
 /// On top of the longest sign-in: for answers to leave.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How often certificates are looked at.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Longest wait for the back after the last sign-in: it only has to close.
 const BACK_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -139,28 +142,22 @@ pub async fn serve_on(
     stop: CancellationToken,
     ready: watch::Sender<Option<Ready>>,
 ) -> Result<(), ServeError> {
-    let front = Seams {
-        tasks: Tasks::new(),
-        ..seams.clone()
-    };
-    let back = Seams {
-        tasks: Tasks::new(),
-        ..seams
-    };
-    let back_stop = CancellationToken::new();
+    let front = Group::new(&seams, stop.child_token());
+    let back = Group::new(&seams, CancellationToken::new());
     // If anything below fails, what was started ends.
-    let _ended = back_stop.clone().drop_guard();
-    let front_stop = stop.child_token();
-    let _front_ended = front_stop.clone().drop_guard();
+    let _ended = (front.stop.clone().drop_guard(), back.stop.clone().drop_guard());
 
-    let sockets = Sockets::open(&config, &front).await?;
+    let public_tls = public_tls(&config, &seams)?;
+    let sockets = Sockets::open(&config, &seams).await?;
     let database = config.data.join(DATABASE);
-    let store = Store::open(&database, &back, back_stop.clone()).await?;
-    let rooms = Rooms::open(&config, bus, store, &front, &back, &back_stop).await?;
+    let store = Store::open(&database, &back.seams, back.stop.clone()).await?;
+    let rooms = Rooms::open(&config, bus, store, &front, &back).await?;
+    let tls = Tls {
+        public: public_tls,
+        agents: rooms.agents_tls.clone(),
+    };
     let (public, agents) = (sockets.public_addr, sockets.agents_addr);
-    sockets
-        .serve(&config, &rooms, &front, &front_stop, &back, &back_stop)
-        .await?;
+    sockets.serve(&config, &rooms, tls, &front, &back).await?;
     let admin = rooms.admin.clone();
     tracing::info!(%public, %agents, version = env!("CARGO_PKG_VERSION"), "cloud runs");
     ready.send_replace(Some(Ready {
@@ -169,28 +166,72 @@ pub async fn serve_on(
         admin,
     }));
 
-    let (back_tasks, stopping) = (back.tasks.clone(), stop.clone());
-    front.tasks.spawn("watch over the back", async move {
+    let (back_tasks, stopping) = (back.seams.tasks.clone(), stop.clone());
+    front.seams.tasks.spawn("watch over the back", async move {
         tokio::select! {
             () = back_tasks.failed() => stopping.cancel(),
             () = stopping.cancelled() => {}
         }
     });
     let front_ended = front
+        .seams
         .tasks
         .run_until(&stop, config.limits.deadline + ANSWER_WAIT_MAX)
         .await;
-    rooms.close().await;
-    back_stop.cancel();
-    rooms.store.close().await;
-    let back_ended = back.tasks.run_until(&back_stop, BACK_WAIT_MAX).await;
+    // A disk that does not answer must not hold the end up; it is then not a clean one.
+    if tokio::time::timeout(BACK_WAIT_MAX, rooms.close()).await.is_err() {
+        tracing::warn!("the store did not answer in time: this is not a clean stop");
+    }
+    back.stop.cancel();
+    let _ = tokio::time::timeout(BACK_WAIT_MAX, rooms.store.close()).await;
+    let back_ended = back.seams.tasks.run_until(&back.stop, BACK_WAIT_MAX).await;
     back_ended?;
     front_ended?;
     tracing::info!("cloud stopped");
     Ok(())
 }
 
+/// Tasks that end together.
+struct Group {
+    seams: Seams,
+    stop: CancellationToken,
+}
+
+impl Group {
+    fn new(seams: &Seams, stop: CancellationToken) -> Self {
+        let seams = Seams {
+            tasks: Tasks::new(),
+            ..seams.clone()
+        };
+        Self { seams, stop }
+    }
+}
+
+/// What the two listeners show of themselves.
+struct Tls {
+    public: Arc<ServerTls>,
+    agents: Arc<ServerTls>,
+}
+
+fn tls_failed(listener: &'static str) -> impl Fn(TlsError) -> ServeError {
+    move |source| ServeError::Tls { listener, source }
+}
+
+fn public_tls(config: &Config, seams: &Seams) -> Result<Arc<ServerTls>, ServeError> {
+    let identity = config.public_identity.clone();
+    let (versions, alpn) = (Versions::Tls12And13, &["h2", "http/1.1"]);
+    tls::server(
+        identity,
+        ClientTrust::NotAsked,
+        versions,
+        alpn,
+        seams.clock.clone(),
+    )
+    .map_err(tls_failed("public"))
+}
+
 struct Rooms {
+    agents_tls: Arc<ServerTls>,
     store: Store,
     tenants: Tenants,
     trust: Trust,
@@ -205,23 +246,24 @@ impl Rooms {
         config: &Config,
         bus: Arc<dyn Bus>,
         store: Store,
-        front: &Seams,
-        back: &Seams,
-        back_stop: &CancellationToken,
+        front: &Group,
+        back: &Group,
     ) -> Result<Self, ServeError> {
-        let tenants = Tenants::new(store.clone(), back);
-        let trust = Trust::open(&config.trust(), store.clone(), back)?;
+        let Group { seams, stop } = back;
+        let tenants = Tenants::new(store.clone(), seams);
+        let trust = Trust::open(&config.trust(), store.clone(), seams)?;
         let dispatch = Dispatch::start(
             trust.clone(),
             bus,
             config.limits.attempt,
             config.limits.hand_off,
-            back,
-            back_stop.clone(),
+            seams,
+            stop.clone(),
         )
         .await;
+        let agents_tls = trust.agents_tls().map_err(tls_failed("agents"))?;
         // Last of all that can fail: a start that fails later would count as an unclean stop.
-        let budgets = Budgets::open(config.limits.rules(), store.clone(), back).await?;
+        let budgets = Budgets::open(config.limits.rules(), store.clone(), seams).await?;
         let parts = Parts {
             tenants: tenants.clone(),
             trust: trust.clone(),
@@ -229,13 +271,18 @@ impl Rooms {
             agents: Arc::new(dispatch.clone()),
             store: store.clone(),
         };
-        let sign_in = SignIn::new(parts, config.limits, front, back, back_stop.clone());
-        let (purging, keep, stop) = (sign_in.clone(), config.log_keep, back_stop.clone());
-        back.tasks
-            .spawn("purge", async move { purging.purge(keep, stop).await });
+        let sign_in = SignIn::new(parts, config.limits, &front.seams, seams, stop.clone());
+        let (purging, keep, purge_stop) = (sign_in.clone(), config.log_keep, stop.clone());
+        seams
+            .tasks
+            .spawn("purge", async move { purging.purge(keep, purge_stop).await });
+        seams
+            .tasks
+            .spawn("certificates", look_at_certificates(trust.clone(), stop.clone()));
         let log = SignInLog::new(store.clone());
         let admin = Administration::new(tenants.clone(), trust.clone(), dispatch.clone(), log);
         Ok(Self {
+            agents_tls,
             store,
             tenants,
             trust,
@@ -252,6 +299,20 @@ impl Rooms {
         if let Err(error) = self.budgets.close().await {
             let error = postern_kit::telemetry::chain(&error);
             tracing::warn!(error, "the next start will take this stop for unclean");
+        }
+    }
+}
+
+/// At the start, and every day.
+async fn look_at_certificates(trust: Trust, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = trust.warn_of_ends().await {
+            let error = postern_kit::telemetry::chain(&error);
+            tracing::warn!(error, "certificates are not looked at");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(DAY) => {}
         }
     }
 }
@@ -304,41 +365,36 @@ impl Sockets {
         self,
         config: &Config,
         rooms: &Rooms,
-        front: &Seams,
-        front_stop: &CancellationToken,
-        back: &Seams,
-        back_stop: &CancellationToken,
+        tls: Tls,
+        front: &Group,
+        back: &Group,
     ) -> Result<(), ServeError> {
         let guard = Guard::new(rooms.trust.clone(), rooms.tenants.clone());
-        let tls_failed = |listener| move |source| ServeError::Tls { listener, source };
-        let public_tls = tls::server(
-            config.public_identity.clone(),
-            ClientTrust::NotAsked,
-            Versions::Tls12And13,
-            &["h2", "http/1.1"],
-            front.clock.clone(),
-        )
-        .map_err(tls_failed("public"))?;
-        let agents_tls = rooms.trust.agents_tls().map_err(tls_failed("agents"))?;
         let sign_in = Arc::new(rooms.sign_in.clone());
-        let pages = web::public_router(sign_in, &guard, front, front_stop.clone()).await?;
+        let pages = web::public_router(sign_in, &guard, &front.seams, front.stop.clone()).await?;
         let limits = ListenerLimits {
             drain_wait_max: config.limits.deadline + ANSWER_WAIT_MAX,
             ..ListenerLimits::default()
         };
         let public = https(
             self.public,
-            public_tls,
+            tls.public,
             pages,
             limits,
-            front.clone(),
-            front_stop.clone(),
+            front.seams.clone(),
+            front.stop.clone(),
         );
-        front.tasks.spawn("public listener", public);
+        front.seams.tasks.spawn("public listener", public);
         if let Some((socket, path)) = self.admin {
             let router = admin_router(rooms, &guard);
-            let admin = socket::serve(socket, path, router, front.tasks.clone(), front_stop.clone());
-            front.tasks.spawn("administration listener", admin);
+            let admin = socket::serve(
+                socket,
+                path,
+                router,
+                front.seams.tasks.clone(),
+                front.stop.clone(),
+            );
+            front.seams.tasks.spawn("administration listener", admin);
         }
         let limits = ListenerLimits {
             // The streams are told to end by dispatch.
@@ -349,13 +405,13 @@ impl Sockets {
         let router = agents_router(rooms, &guard);
         let agents = https(
             self.agents,
-            agents_tls,
+            tls.agents,
             router,
             limits,
-            back.clone(),
-            back_stop.clone(),
+            back.seams.clone(),
+            back.stop.clone(),
         );
-        back.tasks.spawn("agents' listener", agents);
+        back.seams.tasks.spawn("agents' listener", agents);
         Ok(())
     }
 }

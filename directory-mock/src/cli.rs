@@ -48,6 +48,9 @@ struct ServeArgs {
     /// Configuration file in TOML.
     #[arg(long)]
     config: PathBuf,
+    /// Writes all users with a userPrincipalName to this CSV file: username and object_id.
+    #[arg(long)]
+    write_users: Option<PathBuf>,
     /// Shows the users' passwords in the table.
     #[arg(long)]
     show_passwords: bool,
@@ -93,6 +96,11 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed>
         .spawn_essential("signals", process::stop_on_signal(stop.clone()));
     let tasks = seams.tasks.clone();
     let show = |server: &Server| {
+        if let Some(file) = &args.write_users
+            && let Err(error) = std::fs::write(file, users(server))
+        {
+            tracing::error!(file = %file.display(), %error, "users cannot be written");
+        }
         // A closed standard output does not stop the service.
         let _ = std::io::stdout().write_all(describe(server, args.show_passwords).as_bytes());
     };
@@ -120,6 +128,19 @@ fn load(file: &Path, seams: &Seams) -> Result<Config, Failed> {
         },
     };
     Ok(config)
+}
+
+/// Everybody with a userPrincipalName, as CSV. Neither names nor ids hold what CSV would have to quote.
+fn users(server: &Server) -> String {
+    let mut text = "username,object_id\n".to_owned();
+    server.directory().read(|domain| {
+        for account in domain.accounts() {
+            if let Some(upn) = &account.upn {
+                text.push_str(&format!("{upn},{}\n", account.guid));
+            }
+        }
+    });
+    text
 }
 
 /// Addresses and users of a running controller.

@@ -47,7 +47,7 @@ struct DemoArgs {
     #[arg(long)]
     once: bool,
     /// Port of the sign-in page on this machine.
-    #[arg(long, default_value_t = 8443)]
+    #[arg(long, default_value_t = 9443)]
     port: u16,
     /// Log filter, such as `warn,postern_cloud=debug`.
     #[arg(long, default_value = "warn", env = "POSTERN_LOG")]

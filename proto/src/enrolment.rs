@@ -33,9 +33,11 @@ impl FromStr for EnrolmentToken {
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let malformed = Malformed {
             field: "token",
-            expected: "the whole line that `token create` printed",
+            expected: "what `token create` printed after \"token\": it starts with postern1.",
         };
-        let mut parts = text.trim().split('.');
+        // The whole line, with its heading, is as good.
+        let text = text.split_whitespace().last().unwrap_or_default();
+        let mut parts = text.split('.');
         let (Some("postern1"), Some(secret), Some(fingerprint), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {

@@ -39,7 +39,7 @@ use crate::validate::validate;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// A stream that held for this long was a success: the next dial starts from the first wait.
-const STABLE_AFTER: Duration = Duration::from_secs(30);
+const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 /// Time for the cloud to take the stream after the TLS handshake.
 const ATTACH_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -82,9 +82,34 @@ pub enum ChannelError {
     /// The identity does not serve for TLS.
     #[error("identity cannot be used for TLS")]
     Identity(#[from] TlsError),
-    /// The cloud's address is none.
-    #[error("cloud: not an address")]
-    Address(#[from] std::io::Error),
+    /// The cloud's address is none, or cannot be connected.
+    #[error("cloud cannot be connected")]
+    Connection(#[from] std::io::Error),
+}
+
+fn connector(config: &Config, identity: &Identity, seams: &Seams) -> Result<Connector, ChannelError> {
+    let trust = ServerTrust::Roots(vec![identity.root.clone()]);
+    let own = Some(identity.tls());
+    let tls = tls::client(trust, own, Versions::Tls13, &["h2"], seams.clock.clone())?;
+    Ok(Connector::new(
+        seams.net.clone(),
+        tls,
+        &config.cloud.host,
+        config.cloud.port,
+    )?)
+}
+
+/// Whether the cloud can be connected and is the one that this agent was enrolled by. Whether it takes the
+/// agent shows only when that runs.
+///
+/// # Errors
+/// [`ChannelError`] says why not.
+///
+/// # Cancellation
+/// Safe to drop.
+pub async fn reach(config: &Config, identity: &Identity, seams: &Seams) -> Result<(), ChannelError> {
+    connector(config, identity, seams)?.connect().await?;
+    Ok(())
 }
 
 /// Everything that outlives a stream.
@@ -111,15 +136,7 @@ impl Channel {
         seams: Seams,
         attached: watch::Sender<Attached>,
     ) -> Result<Self, ChannelError> {
-        let trust = ServerTrust::Roots(vec![identity.root.clone()]);
-        let tls = tls::client(
-            trust,
-            Some(identity.tls()),
-            Versions::Tls13,
-            &["h2"],
-            seams.clock.clone(),
-        )?;
-        let connector = Connector::new(seams.net.clone(), tls, &config.cloud.host, config.cloud.port)?;
+        let connector = connector(&config, &identity, &seams)?;
         let room = Arc::new(Semaphore::new(config.max_requests));
         Ok(Self {
             config,

@@ -119,11 +119,7 @@ impl Budgets {
                         // What was lost may have come inside the window of what was stored.
                         sql::renew(c, now).await?;
                         mark = Some(next);
-                        tracing::warn!(
-                            failures = next.failures,
-                            window_s = rules.window.as_secs(),
-                            "the last stop was not clean: failures are charged to every account"
-                        );
+                        tell_of_unclean_stop(&rules, next);
                     }
                     let running = Mark { at: now, failures: 0 };
                     sql::set_mark(c, sql::RUNNING, running).await?;
@@ -250,6 +246,16 @@ impl Inner {
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tell_of_unclean_stop(rules: &Rules, mark: Mark) {
+    let left = rules.failures.saturating_sub(mark.failures);
+    let until = mark.at.plus(rules.counted_for());
+    if left > 0 {
+        tracing::warn!(left, budget = rules.failures, %until, "the last stop was not clean: accounts have fewer attempts");
+    } else {
+        tracing::error!(%until, "several stops were not clean: nobody can sign in for now; a higher limits.budget shortens this");
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A root certifies one issuing CA, that one certifies replicas and agents; all keys are Ed25519.
 //! The CA keys lie in the data folder, encrypted from the first start under a master key that lies
-//! elsewhere. The replica's key is made at each start, is certified for 90 days and never written:
+//! elsewhere. The replica's key is made at each start, is certified for 360 days and never written:
 //! a process that is to run longer has to be restarted before.
 //!
 //! # Invariants
@@ -45,6 +45,9 @@ use pki::Issuer;
 /// forgotten one is worth nothing after a holiday.
 pub const TOKEN_LIFETIME: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3600);
+
+/// How long before its end a certificate is warned of.
+const WARNED_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Longest host name and version that an agent may state, in bytes: what a DNS name can have.
 const STATED_BYTES_MAX: usize = 255;
@@ -227,6 +230,7 @@ struct Inner {
     issuer: Issuer,
     replica: Arc<Replica>,
     name_key: DigestKey,
+    replica_ends: Timestamp,
     store: Store,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -245,7 +249,7 @@ impl Trust {
         let id = ReplicaId::generate(random);
         let key = SigningKey::generate(random);
         let leaf = pki::replica(&issuer, id, &key, &config.host_names, random, now)?;
-        tracing::info!(replica = %id, "replica has a certificate for 90 days");
+        tracing::info!(replica = %id, "replica has a certificate for 360 days; restart it before they are over");
         Ok(Self(Arc::new(Inner {
             root_spki_sha256: keys::spki_sha256(&authority.root).ok_or(PkiError::NotACertificate)?,
             root: authority.root,
@@ -256,10 +260,28 @@ impl Trust {
             }),
             issuer,
             name_key: authority.name_key,
+            replica_ends: now.plus(pki::REPLICA_LIFETIME),
             store,
             clock: seams.clock.clone(),
             random: seams.random.clone(),
         })))
+    }
+
+    /// What ends within a month: this replica's certificate, and agents' by tenant. For the log, since nothing
+    /// renews them by itself yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store does not answer.
+    pub async fn warn_of_ends(&self) -> Result<(), StoreError> {
+        let soon = self.0.clock.now().plus(WARNED_BEFORE);
+        if self.0.replica_ends <= soon {
+            tracing::warn!(ends = %self.0.replica_ends, "this process's certificate ends soon: restart it");
+        }
+        let ending = self.0.store.read(move |c| Box::pin(sql::ending(c, soon))).await?;
+        for (agent, ends) in ending {
+            tracing::warn!(%agent, %ends, "an agent's certificate ends soon: enrol it again");
+        }
+        Ok(())
     }
 
     /// This replica as it announces sessions.

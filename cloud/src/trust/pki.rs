@@ -28,7 +28,7 @@ pub(super) const ISSUING_LIFETIME: Duration = DAY.saturating_mul(1826);
 /// Remaining life below which a start makes a new issuing CA: longer than anything it signs lives.
 pub(super) const ISSUING_LEFT_MIN: Duration = DAY.saturating_mul(365);
 /// Made at each start; a process is restarted for updates far more often than that.
-const REPLICA_LIFETIME: Duration = DAY.saturating_mul(90);
+pub(super) const REPLICA_LIFETIME: Duration = DAY.saturating_mul(360);
 /// How long an enrolled agent can attach.
 pub(super) const AGENT_LIFETIME: Duration = DAY.saturating_mul(180);
 /// Peers' clocks may be late by this much.

@@ -224,6 +224,20 @@ pub(super) async fn key_is_known(c: &mut SqliteConnection, key: &[u8; 32]) -> Re
     Ok(found.is_some())
 }
 
+/// Agents whose certificates end before `soon`, and when; a log's worth of them.
+pub(super) async fn ending(
+    c: &mut SqliteConnection,
+    soon: Timestamp,
+) -> Result<Vec<(AgentId, Timestamp)>, StoreError> {
+    let all = query("SELECT id, expires_ms FROM agent WHERE expires_ms <= $1 ORDER BY expires_ms LIMIT 100")
+        .bind(soon.unix_ms())
+        .fetch_all(c)
+        .await?;
+    all.iter()
+        .map(|found| Ok((row::id(found, "id")?, row::time(found, "expires_ms")?)))
+        .collect()
+}
+
 /// Writes down the agent and that the token is used.
 pub(super) async fn register(
     c: &mut SqliteConnection,

@@ -152,7 +152,7 @@ impl Office {
             is_clean(agent.terminate().await, "agent stopped");
         }
         is_clean(self.cloud.terminate().await, "cloud stopped");
-        is_clean(self.directory.terminate().await, "stopping at SIGTERM");
+        is_clean(self.directory.terminate().await, "stopping");
         self.site
     }
 }

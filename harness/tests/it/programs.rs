@@ -44,8 +44,14 @@ async fn an_administrator_goes_from_an_empty_folder_to_a_user_who_signs_in() {
     office.configure_agent("one.toml", "one");
     office.configure_agent("two.toml", "two");
     let checked = site.must("agent check --config one.toml").await;
+    let [identity, cloud, forest]: [&str; 3] = checked.lines().collect::<Vec<_>>().try_into().unwrap();
+    assert!(identity.starts_with("identity: agent "), "{checked}");
     assert!(
-        checked.starts_with("corp: localhost:") && checked.ends_with(": ok\n"),
+        cloud.starts_with("cloud: localhost:") && cloud.ends_with(": ok"),
+        "{checked}"
+    );
+    assert!(
+        forest.starts_with("corp: localhost:") && forest.ends_with(": ok"),
         "{checked}"
     );
     let agents = [
@@ -92,11 +98,14 @@ async fn an_administrator_goes_from_an_empty_folder_to_a_user_who_signs_in() {
     assert!(!site.path("admin.sock").exists());
     let unreachable = site.run("agent check --config one.toml").await;
     assert_eq!(unreachable.code, Some(1));
-    assert!(
-        unreachable.stdout.starts_with("corp: localhost:"),
-        "{}",
-        unreachable.stdout
-    );
+    for of in ["cloud: localhost:", "corp: localhost:"] {
+        let line = unreachable.stdout.lines().find(|line| line.starts_with(of));
+        assert!(
+            line.is_some_and(|line| !line.ends_with(": ok")),
+            "{}",
+            unreachable.stdout
+        );
+    }
     assert_eq!(
         unreachable.stderr,
         "error: 1 of 1 domain controllers cannot be reached\n"

@@ -51,12 +51,14 @@ pub fn raise_open_files() -> std::io::Result<u64> {
 pub async fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("stopping at SIGTERM"),
-        _ = interrupt.recv() => tracing::info!("stopping at SIGINT"),
-        () = stop.cancelled() => {}
-    }
+    let signal = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        () = stop.cancelled() => return Ok(()),
+    };
+    // First the deed, then the word.
     stop.cancel();
+    tracing::info!(signal, "stopping");
     Ok(())
 }
 

@@ -16,6 +16,8 @@ pub fn start(filter: &str, json: bool) -> Result<(), tracing_subscriber::filter:
         .with_env_filter(filter)
         // Colours are for people: a file or a journal keeps the bare text.
         .with_ansi(std::io::stderr().is_terminal())
+        // A log that nobody can take must not stop what it tells about.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // A second start in one process is a test's business, not a fault.
     let _ = if json {
@@ -31,8 +33,12 @@ pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        // Some libraries say their cause themselves.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
         source = cause.source();
     }
     text

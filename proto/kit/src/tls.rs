@@ -177,6 +177,20 @@ pub fn server(
     Ok(Arc::new(config))
 }
 
+/// Whether certificate and key of an identity belong together and can be used.
+///
+/// # Errors
+/// [`TlsError::Identity`] if they do not.
+pub fn fits(identity: &Identity) -> Result<(), TlsError> {
+    let key = provider()
+        .key_provider
+        .load_private_key(identity.key.clone_key())
+        .map_err(TlsError::Identity)?;
+    rustls::sign::CertifiedKey::new(identity.chain.clone(), key)
+        .keys_match()
+        .map_err(TlsError::Identity)
+}
+
 /// A client's configuration. Sessions are not resumed.
 ///
 /// # Errors

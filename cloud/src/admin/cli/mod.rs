@@ -4,8 +4,10 @@
 mod import;
 mod output;
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -50,6 +52,14 @@ pub enum AdminError {
     /// Something that cannot be undone needs to be said twice.
     #[error("--yes: missing; this deletes the tenant with its domains, users, clients, tokens and agents")]
     NotConfirmed,
+    /// A file cannot be made.
+    #[error("{file} cannot be made")]
+    File {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The output cannot be written.
     #[error("cannot write the output")]
     Output(#[from] io::Error),
@@ -221,6 +231,9 @@ enum TokenCommand {
         /// How long it can be used, such as 30m or 2days: 1 minute to 7 days.
         #[arg(long, default_value = "1h", value_parser = token_lifetime)]
         expires: Duration,
+        /// Writes the token to this file, which must not exist, instead of showing it.
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
     /// Lists a tenant's tokens.
     List(InTenant),
@@ -313,6 +326,19 @@ pub async fn run(args: AdminArgs, out: &mut (dyn Write + Send)) -> Result<(), Ad
             session.sign_ins(tenant, username, limit).await
         }
     }
+}
+
+/// A new file for its owner alone.
+fn token_file(path: &Path) -> Result<File, AdminError> {
+    let opened = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    opened.map_err(|source| AdminError::File {
+        file: path.to_owned(),
+        source,
+    })
 }
 
 struct Session<'a> {
@@ -473,14 +499,23 @@ impl Session<'_> {
                 of: InTenant { tenant },
                 domain,
                 expires,
+                out,
             } => {
+                // Before the token is made: it could not be shown again.
+                let file = out.map(|path| token_file(&path)).transpose()?;
                 let request = wire::CreateTokenRequest {
                     tenant,
                     domains: domain,
                     lifetime_s: expires.as_secs(),
                 };
                 let made = self.client.create_token(request).await?.into_inner();
-                Ok(self.out.one(&made)?)
+                match file {
+                    None => Ok(self.out.one(&made)?),
+                    Some(mut file) => {
+                        writeln!(file, "{}", made.text)?;
+                        Ok(self.out.one(&made.token.unwrap_or_default())?)
+                    }
+                }
             }
             TokenCommand::List(InTenant { tenant }) => {
                 let all = self

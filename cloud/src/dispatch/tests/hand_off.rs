@@ -68,8 +68,7 @@ async fn an_account_that_cannot_be_charged_again_is_not_asked_about_again() {
 async fn two_agents_at_most_are_lost_for_one_question() {
     let (world, mut one) = World::with_agent().await;
     let mut other = world.agent().await;
-    let mut third = world.agent().await;
-    world.dispatch.set_drained(third.id, true).await;
+    let mut third = world.drained_agent().await;
     let (judgement, ()) = tokio::join!(world.ask(), async {
         let (_, lost, next) = first(&mut one, &mut other).await;
         lost.hang_up();

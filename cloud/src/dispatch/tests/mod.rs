@@ -24,6 +24,7 @@ use postern_proto::wire::channel::{
     AgentMessage, CloudMessage, Draining, Hello, Pong, SealedRequest, SealedVerdict, Session, UnknownSession,
     agent_message, cloud_message,
 };
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -36,6 +37,8 @@ const PASSWORD: &str = "Difference-Engine-1";
 const OBJECT: ObjectId = ObjectId::from_bytes([7; 16]);
 const SHARE: Duration = Duration::from_secs(4);
 const DEADLINE: Duration = Duration::from_secs(15);
+/// Longer than anything takes that ends at all.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The account of all questions.
 #[derive(Debug, Default)]
@@ -98,6 +101,17 @@ impl World {
 
     async fn agent_for(&self, tenant: TenantId, domains: &[&str]) -> Agent {
         let (enrolled, key) = self.trusting.agent(tenant, domains).await;
+        let mut agent = self.dial(&enrolled, key).await;
+        agent.introduce().await;
+        agent
+    }
+
+    /// One more for corp.example, which an administrator had drained before it attached.
+    async fn drained_agent(&self) -> Agent {
+        let (enrolled, key) = self.trusting.agent(self.contoso, &["corp.example"]).await;
+        let id = enrolled.registration.agent;
+        let drained = self.trusting.trust.set_drained(self.contoso, id, true);
+        assert!(drained.await.unwrap());
         let mut agent = self.dial(&enrolled, key).await;
         agent.introduce().await;
         agent
@@ -220,7 +234,8 @@ impl Agent {
 
     /// The next message, whatever it is; `None` at the end of the stream.
     async fn hear_any(&mut self) -> Option<cloud_message::Message> {
-        self.hears.message().await.unwrap()?.message
+        let heard = timeout(PATIENCE, self.hears.message()).await;
+        heard.expect("the cloud says something").unwrap()?.message
     }
 
     /// The next message that is no ping; pings are answered.
@@ -357,9 +372,12 @@ fn assert_near(start: Instant, expected: Duration) {
 
 /// Waits for a state that is reached without time passing.
 async fn until(mut reached: impl FnMut() -> bool) {
-    while !reached() {
-        tokio::task::yield_now().await;
-    }
+    let waiting = async {
+        while !reached() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.expect("the state is reached");
 }
 
 const LOST: Verdict = Verdict::Unavailable(Unavailable::ConnectionLost);

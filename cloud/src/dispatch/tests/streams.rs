@@ -156,13 +156,10 @@ async fn an_agent_that_an_administrator_drains_keeps_its_stream_and_gets_nothing
     until(|| world.admits().is_ok()).await;
     let (judgement, ()) = tokio::join!(world.ask(), agent.answer(Verdict::Accepted));
     assert_eq!(judgement.verdict, Verdict::Accepted);
-    // One that attaches while it is drained is connected, and not asked.
     agent.hang_up();
-    let (mut enrolled, key) = world.trusting.agent(world.contoso, &["corp.example"]).await;
-    enrolled.registration.drained = true;
-    world.dial(&enrolled, key).await.introduce().await;
     until(|| world.in_flight(&agent).is_none()).await;
-    assert!(world.dispatch.connected(enrolled.registration.agent).is_some());
+    let drained = world.drained_agent().await;
+    assert_eq!(world.in_flight(&drained), Some(0));
     assert_eq!(world.ask().await.verdict, NOBODY);
 }
 
@@ -266,7 +263,9 @@ async fn who_does_not_begin_with_a_proper_hello_is_turned_away() {
     let mut agent = world.dial(&enrolled, key).await;
     agent.hear().await;
     tokio::time::pause();
+    let start = monotonic();
     assert_turned_away(&world, &mut agent).await;
+    assert_near(start, Duration::from_secs(10));
 }
 
 #[tokio::test]
@@ -304,4 +303,75 @@ async fn an_agent_that_the_registry_has_lost_meanwhile_gets_no_session() {
     world.trusting.tenants.delete(world.contoso).await.unwrap();
     agent.announce_key().await;
     assert_turned_away(&world, &mut agent).await;
+}
+
+#[tokio::test]
+async fn what_an_administrator_takes_away_is_taken_from_attached_agents_at_once() {
+    let world = World::new().await;
+    let both = ["corp.example", "lab.example"];
+    let mut agent = world.agent_for(world.contoso, &both).await;
+    let fabrikam = world.trusting.tenant("fabrikam", &["fabrikam.example"]).await;
+    let mut theirs = world.agent_for(fabrikam, &["fabrikam.example"]).await;
+    let tenants = &world.trusting.tenants;
+    tenants.delete_domain(world.contoso, corp()).await.unwrap();
+    tenants.delete(fabrikam).await.unwrap();
+    world.dispatch.check_registrations();
+    until(|| world.admits().is_err()).await;
+    assert_eq!(world.ask().await.verdict, NOBODY);
+    assert!(theirs.hear().await.is_none());
+    until(|| world.in_flight(&theirs).is_none()).await;
+    // The other domain is still served.
+    let lab: DomainName = "lab.example".parse().unwrap();
+    assert_eq!(world.dispatch.admit(world.contoso, &lab), Ok(()));
+    let question = Question {
+        domain: lab,
+        ..world.question()
+    };
+    let (judgement, ()) = tokio::join!(world.dispatch.ask(question), agent.answer(Verdict::Accepted));
+    assert_eq!(judgement.verdict, Verdict::Accepted);
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_ends_its_stream_within_half_a_minute() {
+    let (world, mut agent) = World::with_agent().await;
+    world.trusting.clock.advance(Duration::from_secs(180 * 24 * 3600));
+    // Not longer: the store answers in real time.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    tokio::time::resume();
+    agent.live().await;
+    until(|| world.in_flight(&agent).is_none()).await;
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_answer_ends_no_stream() {
+    let (world, mut agent) = World::with_agent().await;
+    world.trusting.store.close().await;
+    world.dispatch.check_registrations();
+    let (judgement, ()) = tokio::join!(world.ask(), agent.answer(Verdict::Accepted));
+    assert_eq!(judgement.verdict, Verdict::Accepted);
+    assert_eq!(world.admits(), Ok(()));
+}
+
+#[tokio::test]
+async fn an_agent_that_says_more_than_it_was_asked_loses_its_stream() {
+    let unasked = SealedVerdict {
+        session_id: vec![7; 16],
+        ..SealedVerdict::default()
+    };
+    let floods = [
+        agent_message::Message::Verdict(unasked),
+        agent_message::Message::Pong(Pong { number: 1 }),
+    ];
+    for said in floods {
+        let (world, mut agent) = World::with_agent().await;
+        let mut other = world.agent_for(world.contoso, &["lab.example"]).await;
+        for _ in 0..2000 {
+            agent.say(said.clone()).await;
+        }
+        assert_turned_away(&world, &mut agent).await;
+        // Nobody else is.
+        other.announce_key().await;
+        other.session().await;
+    }
 }

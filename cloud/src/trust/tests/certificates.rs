@@ -138,7 +138,7 @@ async fn a_replicas_certificate_is_a_servers_for_its_host_names_and_made_anew_at
     let usage = leaf.extended_key_usage().unwrap().unwrap().value;
     assert!(usage.server_auth && !usage.client_auth && !usage.any);
     let from = START.minus(10 * MINUTE).unix_s();
-    assert_eq!(valid(&leaf), (from, START.plus(90 * DAY).unix_s()));
+    assert_eq!(valid(&leaf), (from, START.plus(360 * DAY).unix_s()));
     let (id, key) = verify_replica(&replica.chain, world.trust.root(), START).unwrap();
     assert_eq!((id, key), (replica.id, replica.key.public_key()));
     assert!(!hold(&world.data(), replica.key.plaintext_pkcs8()));

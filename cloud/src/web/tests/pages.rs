@@ -53,7 +53,7 @@ async fn the_two_steps_lead_to_signed_in() {
     for part in [
         "name=\"password\" type=\"password\"",
         "autocomplete=\"current-password\"",
-        "name=\"username\" type=\"hidden\" value=\"Ada@corp.example\"",
+        "name=\"username\" type=\"text\" value=\"Ada@corp.example\"",
         ">Sign in</button>",
         "href=\"/t/acme/sign-in\"",
     ] {
