@@ -13,6 +13,8 @@ const DOMAIN: &str = "corp.example.com";
 
 fn sign_in(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    // The programme's channel starts a task of its own.
+    let _entered = runtime.enter();
     let population = Population::seeded(1, 100);
     let person = &population.people()[0];
     let (username, password) = (person.upn(DOMAIN), person.password.plaintext().to_owned());

@@ -15,7 +15,7 @@ pub(crate) const ADA: &str = "ada@corp.example.com";
 /// Her password.
 pub(crate) const PASSWORD: &str = "Difference-Engine-1";
 
-const DIRECTORY: &str = r#"
+pub(crate) const DIRECTORY: &str = r#"
     domain = "corp.example.com"
     netbios = "CORP"
     listen.ldaps = "127.0.0.1:0"

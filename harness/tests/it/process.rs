@@ -49,6 +49,15 @@ impl Site {
     }
 
     pub(crate) fn start_with(&self, words: &str, environment: &[(&str, &str)]) -> Program {
+        self.spawn(words, environment, false)
+    }
+
+    /// The same with a standard error that nobody reads any more, as when a terminal is closed.
+    pub(crate) fn start_unread(&self, words: &str) -> Program {
+        self.spawn(words, &[], true)
+    }
+
+    fn spawn(&self, words: &str, environment: &[(&str, &str)], unread: bool) -> Program {
         let number = self.started.fetch_add(1, SeqCst);
         let output = |stream| self.path(&format!("{number}-{stream}.output"));
         let (stdout, stderr) = (output("stdout"), output("stderr"));
@@ -59,13 +68,19 @@ impl Site {
         for name in ["POSTERN_TOKEN", "POSTERN_ADMIN_SOCKET", "POSTERN_LOG"] {
             command.env_remove(name);
         }
-        let child = command
+        let stderr_file = File::create(&stderr).unwrap();
+        let mut child = command
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(File::create(&stdout).unwrap())
-            .stderr(File::create(&stderr).unwrap())
+            .stderr(if unread {
+                Stdio::piped()
+            } else {
+                stderr_file.into()
+            })
             .spawn()
             .unwrap();
+        drop(child.stderr.take());
         Program {
             words: words.to_owned(),
             child,

@@ -10,7 +10,7 @@ use postern_harness::client::Programme;
 use postern_proto::wire::signin::sign_in_response::Outcome;
 use serde_json::Value;
 
-use crate::office::{ADA, Office, PASSWORD};
+use crate::office::{ADA, DIRECTORY, Office, PASSWORD};
 use crate::process::{Program, Site, Socket, lines, logged, sockets};
 use crate::world::{DOMAIN, TENANT, WRONG, eventually};
 
@@ -381,4 +381,14 @@ async fn a_second_cloud_does_not_run_over_the_first_and_a_killed_one_starts_agai
     })
     .await;
     office.close(vec![agent]).await;
+}
+
+#[tokio::test]
+async fn a_program_whose_terminal_is_gone_still_ends_when_told() {
+    let site = Site::new();
+    site.write("directory.toml", DIRECTORY);
+    let mut directory = site.start_unread("directory serve --config directory.toml");
+    let table = |output: &str, _: &str| output.contains("ada@").then_some(());
+    directory.says("its users", table).await;
+    assert_eq!(directory.terminate().await.code, Some(0));
 }
