@@ -16,7 +16,7 @@ use crate::store::StoreError;
 use crate::tenants::Tenants;
 use crate::trust::{AgentRecord, Trust};
 
-pub use cli::{AdminArgs, run};
+pub use cli::{AdminArgs, AdminError, run};
 pub use rpc::AdminService;
 
 /// Everything that an administrator can do. Clones share it.

@@ -42,7 +42,8 @@ impl Office {
     async fn open() -> Self {
         let site = Site::new();
         site.write("directory.toml", DIRECTORY);
-        let mut directory = site.start("directory serve --config directory.toml --log-json");
+        let mut directory =
+            site.start("directory serve --config directory.toml --write-users users.csv --log-json");
         let table = |output: &str, _: &str| output.contains("ada@").then(|| output.to_owned());
         let table = directory.says("its users", table).await;
 

@@ -18,11 +18,8 @@ use crate::world::{DOMAIN, TENANT, WRONG, eventually};
 async fn an_administrator_goes_from_an_empty_folder_to_a_user_who_signs_in() {
     let office = Office::with_tenant().await;
     let site = &office.site;
-    let object = office.object_of("ada");
     office
-        .admin(&format!(
-            "user create {ADA} --object-id {object} --tenant {TENANT}"
-        ))
+        .admin(&format!("user import users.csv --tenant {TENANT}"))
         .await;
     let client = &office
         .admin(&format!("client create Payroll --tenant {TENANT}"))
@@ -30,8 +27,7 @@ async fn an_administrator_goes_from_an_empty_folder_to_a_user_who_signs_in() {
     let (id, secret) = (client["id"].as_str().unwrap(), client["secret"].as_str().unwrap());
 
     // One agent by file, one by environment.
-    let tokens = [office.token().await, office.token().await];
-    site.write("token.txt", &format!("{}\n", tokens[0]));
+    let tokens = [token_in_a_file(&office).await, office.token().await];
     let said = site
         .must(&format!("{} --token-file token.txt", office.enrol("one")))
         .await;
@@ -110,6 +106,38 @@ async fn an_administrator_goes_from_an_empty_folder_to_a_user_who_signs_in() {
         unreachable.stderr,
         "error: 1 of 1 domain controllers cannot be reached\n"
     );
+}
+
+/// A token that nobody sees who looks over the administrator's shoulder: in `token.txt`.
+async fn token_in_a_file(office: &Office) -> String {
+    let site = &office.site;
+    let create = |domain: &str, file: &str| {
+        format!(
+            "cloud admin --socket admin.sock token create --domain {domain} --tenant {TENANT} --out {file}"
+        )
+    };
+    let said = site.must(&create(DOMAIN, "token.txt")).await;
+    assert!(!said.contains("postern1."), "{said}");
+    let path = site.path("token.txt");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let token = fs::read_to_string(&path).unwrap();
+
+    let again = site.run(&create(DOMAIN, "token.txt")).await;
+    assert!(
+        again.stderr.contains("token.txt cannot be made"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), token);
+    let refused = site.run(&create("elsewhere.example.com", "other.txt")).await;
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        !site.path("other.txt").exists(),
+        "nothing is left of a token that was not made"
+    );
+    let made = office.admin(&format!("token list --tenant {TENANT}")).await;
+    assert_eq!(made.len(), 1, "{made:?}");
+    token.trim().to_owned()
 }
 
 /// Agents listen nowhere, all of this stays on this machine, and nobody leaves a core dump.

@@ -502,16 +502,24 @@ impl Session<'_> {
                 out,
             } => {
                 // Before the token is made: it could not be shown again.
-                let file = out.map(|path| token_file(&path)).transpose()?;
+                let file = match out {
+                    None => None,
+                    Some(path) => Some((token_file(&path)?, path)),
+                };
                 let request = wire::CreateTokenRequest {
                     tenant,
                     domains: domain,
                     lifetime_s: expires.as_secs(),
                 };
-                let made = self.client.create_token(request).await?.into_inner();
+                let made = self.client.create_token(request).await;
+                if let (Err(_), Some((_, path))) = (&made, &file) {
+                    // It would stand in the way of the next try.
+                    let _ = std::fs::remove_file(path);
+                }
+                let made = made?.into_inner();
                 match file {
                     None => Ok(self.out.one(&made)?),
-                    Some(mut file) => {
+                    Some((mut file, _)) => {
                         writeln!(file, "{}", made.text)?;
                         Ok(self.out.one(&made.token.unwrap_or_default())?)
                     }

@@ -205,6 +205,24 @@ async fn an_agent_stays_drained_until_its_own_tenant_lets_it_again() {
 }
 
 #[tokio::test]
+async fn of_certificates_that_end_soon_the_agent_is_named_and_the_first_to_end_first() {
+    let (world, tenant, enrolled) = enrolled().await;
+    world.clock.advance(DAY);
+    let (later, _) = world.agent(tenant, CORP).await;
+    let ends = START.plus(180 * DAY);
+    let ending = async |soon| {
+        let found = world.store.read(move |c| Box::pin(sql::ending(c, soon)));
+        found.await.unwrap()
+    };
+    assert_eq!(ending(ends.minus(Duration::from_millis(1))).await, []);
+    let (first, second) = (enrolled.registration.agent, later.registration.agent);
+    assert_eq!(ending(ends).await, [(first, ends)]);
+    let both = [(first, ends), (second, ends.plus(DAY))];
+    assert_eq!(ending(ends.plus(DAY)).await, both);
+    world.trust.warn_of_ends().await.unwrap();
+}
+
+#[tokio::test]
 async fn agents_and_tokens_are_listed_for_their_tenant_alone() {
     let (world, tenant, _) = enrolled().await;
     let other = world.tenant("fabrikam", &["fabrikam.example"]).await;
