@@ -102,21 +102,23 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, Failed> {
     let port = if args.once { 0 } else { args.port };
     let seams = Seams::real();
     let lab = demo::start(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), seams.clone()).await?;
-    let code = if args.once {
-        let scenes = demo::play(&lab).await?;
-        print(&demo::report(&scenes))?;
-        if scenes.iter().all(demo::Scene::agrees) {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
-    } else {
+    if !args.once {
         print(&demo::welcome(&lab))?;
         process::stop_on_signal(CancellationToken::new()).await?;
-        ExitCode::SUCCESS
-    };
+        lab.stop().await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let scenes = demo::play(&lab).await?;
+    print(&demo::report(&scenes))?;
     lab.stop().await?;
-    Ok(code)
+    let events = demo::fail(&seams).await?;
+    print(&format!("\n{}", demo::report_failures(&events)))?;
+    let agree = scenes.iter().all(demo::Scene::agrees) && events.iter().all(demo::Event::agrees);
+    Ok(if agree {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn print(text: &str) -> std::io::Result<()> {

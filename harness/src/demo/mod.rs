@@ -1,5 +1,6 @@
 //! What a newcomer starts: the whole system with embedded defaults, and a story that plays itself.
 
+mod failures;
 mod people;
 mod story;
 
@@ -12,6 +13,7 @@ use postern_kit::Seams;
 
 use crate::lab::{Lab, LabError, TenantPlan, Topology};
 
+pub use failures::{ActError, Event, fail, report_failures};
 pub use people::{Person, people};
 pub use story::{Scene, play, report};
 
@@ -92,6 +94,10 @@ pub fn welcome(lab: &Lab) -> String {
         ),
         format!(
             "cargo run --release -p postern-harness -- cloud admin --socket {socket} user list --tenant {TENANT}"
+        ),
+        format!(
+            "cargo run --release -p postern-harness -- cloud admin --socket {socket} agent drain {}",
+            tenant.agents[0].id
         ),
         format!("curl --cacert {} {address}", lab.page_root_file().display()),
     ] {

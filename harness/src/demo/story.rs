@@ -137,7 +137,7 @@ fn scene(
     }
 }
 
-fn short(outcome: Outcome) -> &'static str {
+pub(super) fn short(outcome: Outcome) -> &'static str {
     outcome.as_str_name().trim_start_matches("OUTCOME_")
 }
 

@@ -230,7 +230,8 @@ impl ProcessLab {
         };
         lab.client = lab.set_up(&population).await?;
         for number in 0..agents {
-            lab.add_agent(number).await?;
+            lab.enrol_agent(number).await?;
+            lab.start_agent(number).await?;
         }
         Ok(lab)
     }
@@ -247,6 +248,20 @@ impl ProcessLab {
     /// All processes.
     pub fn programs(&self) -> impl Iterator<Item = &Program> {
         [&self.cloud, &self.directory].into_iter().chain(&self.agents)
+    }
+
+    /// How many of the newest `last` sign-ins, at most 1,000, were handed over: asked of a second agent.
+    ///
+    /// # Errors
+    /// [`ProcessLabError::Admin`] if administration does not show the log.
+    pub async fn handed_over(&mut self, last: u32) -> Result<usize, ProcessLabError> {
+        let request = wire::ListSignInsRequest {
+            tenant: TENANT.to_owned(),
+            username: String::new(),
+            limit: last,
+        };
+        let records = self.admin.list_sign_ins(request).await?.into_inner().records;
+        Ok(records.iter().filter(|record| record.attempts.len() > 1).count())
     }
 
     /// Ends all of them in order.
@@ -294,8 +309,8 @@ impl ProcessLab {
         Ok((client.id, made.secret))
     }
 
-    async fn add_agent(&mut self, number: usize) -> Result<(), ProcessLabError> {
-        let name = format!("agent-{}", number + 1);
+    async fn enrol_agent(&mut self, number: usize) -> Result<(), ProcessLabError> {
+        let name = agent_name(number);
         let request = wire::CreateTokenRequest {
             tenant: TENANT.to_owned(),
             domains: vec![DOMAIN.to_owned()],
@@ -319,14 +334,27 @@ impl ProcessLab {
             self.agents_addr.port(),
             self.ldaps.0.port(),
         );
+        Ok(fs::write(self.folder.path().join(format!("{name}.toml")), text)?)
+    }
+
+    /// Starts the agent of this number, from 0, which was enrolled at the start; again, if it has ended.
+    /// Dropping it from `agents` kills it.
+    ///
+    /// # Errors
+    /// [`ProcessLabError::Program`] if it does not connect.
+    pub async fn start_agent(&mut self, number: usize) -> Result<(), ProcessLabError> {
+        let name = agent_name(number);
         let file = format!("{name}.toml");
-        fs::write(self.folder.path().join(&file), text)?;
         let args = ["agent", "run", "--config", &file, "--log-json", "--log", QUIET];
         let mut agent = Program::start(self.folder.path(), &name, &args)?;
         agent.says(|_, log| logged(log, "connected")).await?;
         self.agents.push(agent);
         Ok(())
     }
+}
+
+fn agent_name(number: usize) -> String {
+    format!("agent-{}", number + 1)
 }
 
 /// What a server that has something to do would log: not a line for each request.
