@@ -77,30 +77,19 @@ pub async fn fail(seams: &Seams) -> Result<Vec<Event>, ActError> {
         programme: lab.programme()?,
         people: Arc::new(lab.people.clone()),
     };
-    let killed = under_load(&mut lab, &users, plan, 0, |lab| {
+    let mut events = Vec::new();
+    let what = "one of three is killed under load";
+    let killed = under_load(&mut lab, &users, plan, (what, 0), |lab| {
         // Dropped is killed.
         drop(lab.agents.remove(0));
         Ok(())
     });
-    let (outcomes, handed_over, longest) = killed.await?;
-    let mut events = vec![Event {
-        what: "one of three is killed under load",
-        expected: described(plan.count(), Outcome::SignedIn),
-        happened: outcomes,
-        handed_over,
-        longest,
-    }];
-    let stopped = under_load(&mut lab, &users, plan, each, |lab| {
+    events.push(killed.await?);
+    let what = "one of two hangs under load";
+    let stopped = under_load(&mut lab, &users, plan, (what, each), |lab| {
         lab.agents[0].signal(Signal::STOP)
     });
-    let (outcomes, handed_over, longest) = stopped.await?;
-    events.push(Event {
-        what: "one of two hangs under load",
-        expected: described(plan.count(), Outcome::SignedIn),
-        happened: outcomes,
-        handed_over,
-        longest,
-    });
+    events.push(stopped.await?);
 
     lab.agents.clear();
     let began = monotonic();
@@ -131,15 +120,14 @@ pub async fn fail(seams: &Seams) -> Result<Vec<Event>, ActError> {
     Ok(events)
 }
 
-/// What the sign-ins of users from number `first` on came to while `failure` befell the agents, how many were
-/// handed over, and how long the slowest took.
+/// Lets users from number `first` on sign in while `failure` befalls the agents: nobody should notice.
 async fn under_load(
     lab: &mut ProcessLab,
     users: &Users,
     plan: Plan,
-    first: usize,
+    (what, first): (&'static str, usize),
     failure: impl FnOnce(&mut ProcessLab) -> io::Result<()>,
-) -> Result<(String, usize, Duration), ActError> {
+) -> Result<Event, ActError> {
     let load = engine::run(plan, |number| {
         let users = users.clone();
         let index = first + usize::try_from(number).unwrap_or_default();
@@ -159,8 +147,13 @@ async fn under_load(
     let handed_over = lab
         .handed_over(u32::try_from(plan.count()).unwrap_or(u32::MAX))
         .await?;
-    let longest = Duration::from_micros(measured.latency_us.max());
-    Ok((outcomes.join(", "), handed_over, longest))
+    Ok(Event {
+        what,
+        expected: described(plan.count(), Outcome::SignedIn),
+        happened: outcomes.join(", "),
+        handed_over,
+        longest: Duration::from_micros(measured.latency_us.max()),
+    })
 }
 
 #[derive(Clone)]
