@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use postern_kit::telemetry::chain;
 use postern_kit::{Seams, process, telemetry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -52,14 +51,7 @@ struct ConfigArgs {
 
 /// Runs the program with the process's arguments.
 pub async fn main() -> ExitCode {
-    match run(std::env::args_os()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Standard error may be closed, and then there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "error: {}", chain(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    process::end(run(std::env::args_os()).await.map(|()| ExitCode::SUCCESS))
 }
 
 /// Runs the program with `args`, the first of which is its name. Help and usage errors end the process.

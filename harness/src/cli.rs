@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use postern_kit::telemetry::{self, chain};
+use postern_kit::telemetry;
 use postern_kit::{Seams, process};
 use tokio_util::sync::CancellationToken;
 
@@ -74,14 +74,7 @@ pub fn main() -> ExitCode {
         .build()
         .map_err(Into::into)
         .and_then(|runtime| runtime.block_on(run(command)));
-    match ran {
-        Ok(code) => code,
-        Err(error) => {
-            // Standard error may be closed, and then there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "error: {}", chain(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    process::end(ran)
 }
 
 async fn run(command: Command) -> Result<ExitCode, Failed> {

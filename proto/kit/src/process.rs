@@ -1,7 +1,21 @@
-//! What a process that holds passwords does to itself first, and how it is asked to stop.
+//! What a process that holds passwords does to itself first, how it is asked to stop, and how it ends.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// How a program ends: with its own code, or with a line about what went wrong on standard error and 1.
+pub fn end(ran: Result<ExitCode, Box<dyn Error + Send + Sync>>) -> ExitCode {
+    ran.unwrap_or_else(|error| {
+        let error = crate::telemetry::chain(error.as_ref());
+        // Standard error may be closed, and then there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "error: {error}");
+        ExitCode::FAILURE
+    })
+}
 
 /// Turns off core dumps and attachment by other processes of the same user.
 ///
