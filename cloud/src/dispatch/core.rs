@@ -203,6 +203,8 @@ pub(super) struct Core {
     streams: Streams,
     questions: BTreeMap<RequestId, Question>,
     running: BTreeMap<AttemptId, Running>,
+    /// When the shares of those of them end that are not late.
+    ends: BTreeSet<(Instant, AttemptId)>,
     attempts: u64,
     draining: bool,
 }
@@ -216,6 +218,7 @@ impl Core {
             streams: Streams::default(),
             questions: BTreeMap::new(),
             running: BTreeMap::new(),
+            ends: BTreeSet::new(),
             attempts: 0,
             draining: false,
         }
@@ -292,11 +295,8 @@ impl Core {
 
     /// When [`Event::Tick`] is due; `None` if nothing is.
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        let attempts = self.running.values().filter(|running| !running.late);
-        attempts
-            .map(|running| running.until)
-            .chain(self.streams.next_due())
-            .min()
+        let end = self.ends.first().map(|(until, _)| *until);
+        end.into_iter().chain(self.streams.next_due()).min()
     }
 
     fn attach(&mut self, id: StreamId, attached: Attached, step: &mut Step<'_>) {
@@ -367,6 +367,7 @@ impl Core {
         };
         self.streams.begin(stream, attempt);
         self.running.insert(attempt, running);
+        self.ends.insert((until, attempt));
         step.effects.push(Effect::Write {
             stream,
             attempt,
@@ -401,7 +402,7 @@ impl Core {
 
     /// What a verdict, real or assumed, means for its question.
     fn end_attempt(&mut self, attempt: AttemptId, report: VerdictReport, step: &mut Step<'_>) {
-        let Some(running) = self.running.remove(&attempt) else {
+        let Some(running) = self.remove(attempt) else {
             return;
         };
         self.forget(attempt, running.stream, step);
@@ -429,6 +430,7 @@ impl Core {
             return;
         };
         running.late = true;
+        self.ends.remove(&(running.until, attempt));
         let (request, stream, place) = (running.request, running.stream, running.place);
         self.streams.took(stream, self.attempt_share, step.now);
         if let Some(question) = self.questions.get_mut(&request)
@@ -491,6 +493,12 @@ impl Core {
         });
     }
 
+    fn remove(&mut self, attempt: AttemptId) -> Option<Running> {
+        let running = self.running.remove(&attempt)?;
+        self.ends.remove(&(running.until, attempt));
+        Some(running)
+    }
+
     fn forget(&mut self, attempt: AttemptId, stream: StreamId, step: &mut Step<'_>) {
         step.effects.push(Effect::Forget(stream, attempt));
         let done = self.streams.end(stream, attempt);
@@ -502,7 +510,7 @@ impl Core {
             return;
         };
         for attempt in question.running {
-            let Some(running) = self.running.remove(&attempt) else {
+            let Some(running) = self.remove(attempt) else {
                 continue;
             };
             if let Some(entry) = question.attempts.get_mut(running.place) {
@@ -519,14 +527,8 @@ impl Core {
 
     fn tick(&mut self, step: &mut Step<'_>) {
         let now = step.now;
-        let over = |(_, running): &(&AttemptId, &Running)| !running.late && running.until <= now;
-        let late: Vec<_> = self
-            .running
-            .iter()
-            .filter(over)
-            .map(|(attempt, _)| *attempt)
-            .collect();
-        for attempt in late {
+        let over = self.ends.iter().take_while(|(until, _)| *until <= now);
+        for (_, attempt) in over.copied().collect::<Vec<_>>() {
             self.late(attempt, step);
         }
         let due = self.streams.due(now);

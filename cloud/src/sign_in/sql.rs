@@ -11,15 +11,44 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, query};
 use super::log::{AttemptRecord, Record};
 use crate::store::{StoreError, row};
 
-/// Attempts in one statement.
-const ATTEMPTS_MAX: usize = 1000;
+/// Rows in one statement. With twelve values each they stay far below SQLite's 32,766.
+const ROWS_MAX: usize = 128;
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Writes records, all in one statement, and their attempts in another.
+/// Rows in parts whose lengths are powers of two, so that there are few different statements and each is
+/// parsed once and kept.
+fn parts<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let largest = 1 << rows.len().checked_ilog2()?;
+        let (part, rest) = rows.split_at(largest.min(ROWS_MAX));
+        rows = rest;
+        Some(part)
+    })
+}
+
+/// Writes records and their attempts, many rows in one statement.
 pub(super) async fn insert(c: &mut SqliteConnection, records: &[Record]) -> Result<(), StoreError> {
+    for some in parts(records) {
+        insert_records(c, some).await?;
+    }
+    let attempts: Vec<_> = records
+        .iter()
+        .flat_map(|record| {
+            (0_i64..)
+                .zip(&record.attempts)
+                .map(move |(number, attempt)| (record.request, number, attempt))
+        })
+        .collect();
+    for some in parts(&attempts) {
+        insert_attempts(c, some).await?;
+    }
+    Ok(())
+}
+
+async fn insert_records(c: &mut SqliteConnection, records: &[Record]) -> Result<(), StoreError> {
     let mut statement = QueryBuilder::<Sqlite>::new(
         "INSERT INTO sign_in (request, at_ms, tenant, tenant_name, user_record, username, outcome, code,
                               channel, source_address, client, total_us) ",
@@ -38,36 +67,32 @@ pub(super) async fn insert(c: &mut SqliteConnection, records: &[Record]) -> Resu
             .push_bind(record.client.as_ref().map(|client| client.as_bytes().as_slice()))
             .push_bind(micros(record.total));
     });
-    statement.build().execute(&mut *c).await?;
-    let attempts: Vec<_> = records
-        .iter()
-        .flat_map(|record| {
-            (0_i64..)
-                .zip(&record.attempts)
-                .map(move |(number, attempt)| (record, number, attempt))
-        })
-        .collect();
-    // SQLite binds 32,766 values at most, and an attempt has eleven.
-    for some in attempts.chunks(ATTEMPTS_MAX) {
-        let mut statement = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO sign_in_attempt (request, number, agent, controller, verdict, reason, total_us,
-                                          wait_us, bind_us, ldap_result, sub_code) ",
-        );
-        statement.push_values(some, |mut row, (record, number, attempt)| {
-            row.push_bind(record.request.as_bytes().as_slice())
-                .push_bind(*number)
-                .push_bind(attempt.agent.as_bytes().as_slice())
-                .push_bind(attempt.controller.as_str())
-                .push_bind(attempt.verdict.as_str())
-                .push_bind(attempt.reason.as_str())
-                .push_bind(micros(attempt.total))
-                .push_bind(micros(attempt.wait))
-                .push_bind(micros(attempt.bind))
-                .push_bind(i64::from(attempt.ldap_result))
-                .push_bind(i64::from(attempt.sub_code));
-        });
-        statement.build().execute(&mut *c).await?;
-    }
+    statement.build().execute(c).await?;
+    Ok(())
+}
+
+async fn insert_attempts(
+    c: &mut SqliteConnection,
+    attempts: &[(RequestId, i64, &AttemptRecord)],
+) -> Result<(), StoreError> {
+    let mut statement = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO sign_in_attempt (request, number, agent, controller, verdict, reason, total_us,
+                                      wait_us, bind_us, ldap_result, sub_code) ",
+    );
+    statement.push_values(attempts, |mut row, (request, number, attempt)| {
+        row.push_bind(request.as_bytes().as_slice())
+            .push_bind(*number)
+            .push_bind(attempt.agent.as_bytes().as_slice())
+            .push_bind(attempt.controller.as_str())
+            .push_bind(attempt.verdict.as_str())
+            .push_bind(attempt.reason.as_str())
+            .push_bind(micros(attempt.total))
+            .push_bind(micros(attempt.wait))
+            .push_bind(micros(attempt.bind))
+            .push_bind(i64::from(attempt.ldap_result))
+            .push_bind(i64::from(attempt.sub_code));
+    });
+    statement.build().execute(c).await?;
     Ok(())
 }
 
@@ -170,4 +195,19 @@ pub(super) async fn purge(
     .execute(c)
     .await?;
     Ok(done.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_in_parts_of_few_lengths_and_none_is_lost() {
+        for count in 0..1000_usize {
+            let rows: Vec<_> = (0..count).collect();
+            let all: Vec<_> = parts(&rows).collect();
+            assert!(all.iter().all(|part| part.len().is_power_of_two() && part.len() <= ROWS_MAX));
+            assert_eq!(all.concat(), rows);
+        }
+    }
 }

@@ -167,7 +167,7 @@ impl Task {
         }
     }
 
-    /// Runs the group in one transaction, each closure in a savepoint of its own.
+    /// Runs the group in one transaction, each closure in a savepoint of its own unless it is alone.
     async fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -175,6 +175,13 @@ impl Task {
         };
         let connection = self.connection.insert(connection);
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        if let [job] = group {
+            return if job.run(&mut transaction).await {
+                transaction.commit().await
+            } else {
+                transaction.rollback().await
+            };
+        }
         for job in group {
             let mut savepoint = transaction.begin().await?;
             if job.run(&mut savepoint).await {
