@@ -60,6 +60,7 @@ pub const TABLE: &[(&str, Required)] = &[
     ("/postern.admin.v1.Admin/DeleteToken", Required::Administrator),
     ("/postern.admin.v1.Admin/DeleteUser", Required::Administrator),
     ("/postern.admin.v1.Admin/DrainAgent", Required::Administrator),
+    ("/postern.admin.v1.Admin/GetStatus", Required::Administrator),
     ("/postern.admin.v1.Admin/ImportUsers", Required::Administrator),
     ("/postern.admin.v1.Admin/ListAgents", Required::Administrator),
     ("/postern.admin.v1.Admin/ListClients", Required::Administrator),

@@ -16,6 +16,7 @@ use postern_kit::net::Listener;
 use postern_kit::serve::{Limits as ListenerLimits, https};
 use postern_kit::tasks::{TaskFailed, Tasks};
 use postern_kit::tls::{self, ClientTrust, ServerTls, TlsError, Versions};
+use postern_kit::traffic::Traffic;
 use postern_proto::wire::admin::admin_server::AdminServer;
 use postern_proto::wire::channel::agent_channel_server::AgentChannelServer;
 use postern_proto::wire::registration::registration_server::RegistrationServer;
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::admin::{AdminService, Administration, socket};
+use crate::admin::{AdminService, Administration, Running, socket};
 use crate::budget::Budgets;
 use crate::bus::{Bus, InProcess};
 use crate::callers::Guard;
@@ -239,6 +240,8 @@ struct Rooms {
     budgets: Budgets,
     sign_in: SignIn,
     admin: Administration,
+    /// Of the public listener and of the agents'.
+    traffic: [Arc<Traffic>; 2],
 }
 
 impl Rooms {
@@ -280,7 +283,13 @@ impl Rooms {
             .tasks
             .spawn("certificates", look_at_certificates(trust.clone(), stop.clone()));
         let log = SignInLog::new(store.clone());
-        let admin = Administration::new(tenants.clone(), trust.clone(), dispatch.clone(), log);
+        let traffic = ["public", "agents"].map(|listener| Arc::new(Traffic::new(listener)));
+        let running = Running {
+            since: seams.clock.now(),
+            sign_in: sign_in.clone(),
+            traffic: traffic.to_vec(),
+        };
+        let admin = Administration::new(tenants.clone(), trust.clone(), dispatch.clone(), log, running);
         Ok(Self {
             agents_tls,
             store,
@@ -290,6 +299,7 @@ impl Rooms {
             budgets,
             sign_in,
             admin,
+            traffic,
         })
     }
 
@@ -370,6 +380,7 @@ impl Sockets {
         back: &Group,
     ) -> Result<(), ServeError> {
         let guard = Guard::new(rooms.trust.clone(), rooms.tenants.clone());
+        let [public_traffic, agents_traffic] = &rooms.traffic;
         let sign_in = Arc::new(rooms.sign_in.clone());
         let pages = web::public_router(sign_in, &guard, &front.seams, front.stop.clone()).await?;
         let limits = ListenerLimits {
@@ -381,6 +392,7 @@ impl Sockets {
             tls.public,
             pages,
             limits,
+            public_traffic.clone(),
             front.seams.clone(),
             front.stop.clone(),
         );
@@ -408,6 +420,7 @@ impl Sockets {
             tls.agents,
             router,
             limits,
+            agents_traffic.clone(),
             back.seams.clone(),
             back.stop.clone(),
         );

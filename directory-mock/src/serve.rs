@@ -7,7 +7,7 @@ use postern_kit::tls::{Identity, TlsError};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, TlsFiles};
-use crate::server::{Server, ServerOptions, StartError, TlsChoice};
+use crate::server::{CONNECTIONS_MAX, Server, ServerOptions, StartError, TlsChoice};
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,7 @@ pub async fn serve(
         host: None,
         flavour: config.flavour,
         idle_limit: config.idle_limit,
+        connections_max: CONNECTIONS_MAX,
         require_encryption: config.require_encryption,
     };
     let server = Server::start(config.directory, options, &seams).await?;

@@ -22,6 +22,9 @@ use crate::wire::{self, Connections, Controller};
 /// AD closes a connection after 15 minutes without a request.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(15 * 60);
 
+/// AD's MaxConnections: one more is closed at once.
+pub const CONNECTIONS_MAX: u64 = 5000;
+
 /// Connections close at once when the controller stops.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -60,6 +63,8 @@ pub struct ServerOptions {
     pub flavour: Flavour,
     /// Time without a request after which a connection is closed with a notice.
     pub idle_limit: Duration,
+    /// Open connections at once, of both listeners together; one more is closed at once.
+    pub connections_max: u64,
     /// Simple binds in the clear are answered 8.
     pub require_encryption: bool,
 }
@@ -75,6 +80,7 @@ impl Default for ServerOptions {
             host: None,
             flavour: Flavour::Samba,
             idle_limit: IDLE_LIMIT,
+            connections_max: CONNECTIONS_MAX,
             require_encryption: false,
         }
     }
@@ -162,6 +168,7 @@ impl Server {
             host: host.into(),
             require_encryption: options.require_encryption,
             idle_limit: options.idle_limit,
+            connections_max: options.connections_max,
             faults: Faults::default(),
             connections: Connections::default(),
             tls: tls_config,

@@ -8,10 +8,14 @@ mod cli;
 mod rpc;
 pub mod socket;
 
-use postern_proto::ids::{AgentId, TenantId};
+use std::sync::Arc;
+
+use postern_kit::clock::Timestamp;
+use postern_kit::traffic::{Counts, Traffic};
+use postern_proto::ids::{AgentId, ReplicaId, TenantId};
 
 use crate::dispatch::{AgentPresence, Dispatch};
-use crate::sign_in::SignInLog;
+use crate::sign_in::{Load, SignIn, SignInLog};
 use crate::store::StoreError;
 use crate::tenants::Tenants;
 use crate::trust::{AgentRecord, Trust};
@@ -26,16 +30,48 @@ pub struct Administration {
     trust: Trust,
     dispatch: Dispatch,
     sign_ins: SignInLog,
+    running: Running,
+}
+
+/// What shows how a replica is doing.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Since when it runs.
+    pub since: Timestamp,
+    /// Its sign-ins.
+    pub sign_in: SignIn,
+    /// Its listeners.
+    pub traffic: Vec<Arc<Traffic>>,
+}
+
+/// How a replica is doing.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Which replica.
+    pub replica: ReplicaId,
+    /// Since when it runs.
+    pub since: Timestamp,
+    /// How much it has to do.
+    pub load: Load,
+    /// What came to each of its listeners.
+    pub listeners: Vec<(&'static str, Counts)>,
 }
 
 impl Administration {
     /// Over the rooms that hold what is administered.
-    pub fn new(tenants: Tenants, trust: Trust, dispatch: Dispatch, sign_ins: SignInLog) -> Self {
+    pub fn new(
+        tenants: Tenants,
+        trust: Trust,
+        dispatch: Dispatch,
+        sign_ins: SignInLog,
+        running: Running,
+    ) -> Self {
         Self {
             tenants,
             trust,
             dispatch,
             sign_ins,
+            running,
         }
     }
 
@@ -86,6 +122,24 @@ impl Administration {
         Ok(all
             .into_iter()
             .find(|(record, _)| record.registration.agent == agent))
+    }
+
+    /// How this replica is doing.
+    pub fn status(&self) -> Status {
+        let Running {
+            since,
+            sign_in,
+            traffic,
+        } = &self.running;
+        Status {
+            replica: self.trust.replica().id,
+            since: *since,
+            load: sign_in.load(),
+            listeners: traffic
+                .iter()
+                .map(|traffic| (traffic.listener(), traffic.counts()))
+                .collect(),
+        }
     }
 
     /// The sign-in log.

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use postern_kit::telemetry;
+use postern_kit::traffic::Counts;
 use postern_proto::ids::Malformed;
 use postern_proto::names::{DomainName, TenantName, Username};
 use postern_proto::wire::admin as wire;
@@ -333,6 +334,32 @@ impl Admin for AdminService {
         let records = records.map_err(|error| store(&error))?;
         let records = records.into_iter().map(sign_in_wire).collect();
         Ok(Response::new(wire::ListSignInsResponse { records }))
+    }
+
+    async fn get_status(&self, _: Request<wire::GetStatusRequest>) -> Answer<wire::Status> {
+        Ok(Response::new(status_wire(self.0.status())))
+    }
+}
+
+fn status_wire(status: super::Status) -> wire::Status {
+    let listener = |(name, counts): (&str, Counts)| wire::ListenerStatus {
+        name: name.to_owned(),
+        open: counts.open,
+        accepted: counts.accepted,
+        above_limit: counts.above_limit,
+        anonymous_above_limit: counts.anonymous_above_limit,
+        no_handshake: counts.no_handshake,
+        slow_handshake: counts.slow_handshake,
+        unreadable: counts.unreadable,
+        silent: counts.silent,
+    };
+    wire::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        replica_id: status.replica.to_string(),
+        started_unix_ms: status.since.unix_ms(),
+        sign_ins_under_way: status.load.under_way as u64,
+        sign_ins_shed: status.load.shed,
+        listeners: status.listeners.into_iter().map(listener).collect(),
     }
 }
 

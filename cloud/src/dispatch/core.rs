@@ -39,35 +39,44 @@ const REACHED_MAX: usize = 2;
 
 /// One attached stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct StreamId(pub(super) u64);
+pub struct StreamId(pub u64);
 
 /// One request written to a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct AttemptId(u64);
+pub struct AttemptId(u64);
 
 /// Whose stream it is and what may be sent down it.
 #[derive(Clone, Debug)]
-pub(super) struct Attached {
-    pub(super) since: Timestamp,
-    pub(super) agent: AgentId,
-    pub(super) tenant: TenantId,
-    pub(super) domains: BTreeSet<DomainName>,
+pub struct Attached {
+    /// When it attached.
+    pub since: Timestamp,
+    /// Whose it is.
+    pub agent: AgentId,
+    /// Whose users may be asked about.
+    pub tenant: TenantId,
+    /// Of which domains.
+    pub domains: BTreeSet<DomainName>,
     /// An administrator wants nothing new to go there.
-    pub(super) drained: bool,
+    pub drained: bool,
 }
 
 /// What must be known of a question to place it.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) request: RequestId,
-    pub(super) tenant: TenantId,
-    pub(super) domain: DomainName,
-    pub(super) deadline: Instant,
+pub struct Asked {
+    /// Which sign-in.
+    pub request: RequestId,
+    /// Whose user is meant.
+    pub tenant: TenantId,
+    /// The domain whose directory knows the user.
+    pub domain: DomainName,
+    /// Until when there must be an answer.
+    pub deadline: Instant,
 }
 
 /// Something happened.
 #[derive(Debug)]
-pub(super) enum Event {
+pub enum Event {
+    /// An agent's stream is there.
     Attached(StreamId, Attached),
     /// The agent announced a sealing key, its first or a new one.
     KeyAnnounced(StreamId),
@@ -77,7 +86,9 @@ pub(super) enum Event {
     Heard(StreamId),
     /// The agent takes nothing new.
     AgentDrains(StreamId),
+    /// The stream is gone.
     Detached(StreamId),
+    /// A sign-in needs a verdict.
     Asked(Asked),
     /// Whether the account was charged for a second attempt.
     Charged(RequestId, bool),
@@ -99,24 +110,31 @@ pub(super) enum Event {
 
 /// Something to be done, in this order.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub enum Effect {
     /// Make a session and announce it.
     Announce(StreamId),
     /// Seal the question for the stream's agent and send it; worthless after `until`.
     Write {
+        /// Where to.
         stream: StreamId,
+        /// What its verdict will be about.
         attempt: AttemptId,
+        /// The question.
         request: RequestId,
+        /// The end of its share of time.
         until: Instant,
     },
     /// Charge the account for a second attempt, without waiting, and say whether that was possible.
     Charge(RequestId),
     /// The attempt is over: its verdict key is worthless.
     Forget(StreamId, AttemptId),
+    /// The question is answered.
     Answer(RequestId, Judgement),
+    /// Ask the agent for a sign of life.
     Ping(StreamId, u64),
     /// Tell the agent that nothing new comes.
     TellDraining(StreamId),
+    /// End the stream.
     Close(StreamId),
 }
 
@@ -196,7 +214,7 @@ struct Step<'a> {
 
 /// The state of dispatch.
 #[derive(Debug)]
-pub(super) struct Core {
+pub struct Core {
     attempt_share: Duration,
     /// Whether a question may go on to another agent after somebody may have asked.
     hand_off: bool,
@@ -211,7 +229,7 @@ pub(super) struct Core {
 
 impl Core {
     /// With `attempt_share` as the time that one attempt has.
-    pub(super) fn new(attempt_share: Duration, hand_off: bool) -> Self {
+    pub fn new(attempt_share: Duration, hand_off: bool) -> Self {
         Self {
             attempt_share,
             hand_off,
@@ -225,7 +243,10 @@ impl Core {
     }
 
     /// Whether a question about this domain would be given to an agent.
-    pub(super) fn admit(&self, tenant: TenantId, domain: &DomainName) -> Result<(), NotAdmitted> {
+    ///
+    /// # Errors
+    /// [`NotAdmitted`] says why not.
+    pub fn admit(&self, tenant: TenantId, domain: &DomainName) -> Result<(), NotAdmitted> {
         if self.draining {
             return Err(NotAdmitted::NoAgent);
         }
@@ -233,17 +254,12 @@ impl Core {
     }
 
     /// Requests in flight with an agent and since when it is attached; `None` if it is not.
-    pub(super) fn presence(&self, agent: AgentId) -> Option<(usize, Timestamp)> {
+    pub fn presence(&self, agent: AgentId) -> Option<(usize, Timestamp)> {
         self.streams.presence(agent)
     }
 
     /// Takes an event at `now`. `chance` draws below its bound.
-    pub(super) fn on(
-        &mut self,
-        event: Event,
-        now: Instant,
-        chance: &mut dyn FnMut(u64) -> u64,
-    ) -> Vec<Effect> {
+    pub fn on(&mut self, event: Event, now: Instant, chance: &mut dyn FnMut(u64) -> u64) -> Vec<Effect> {
         let mut step = Step {
             now,
             chance,
@@ -294,7 +310,7 @@ impl Core {
     }
 
     /// When [`Event::Tick`] is due; `None` if nothing is.
-    pub(super) fn next_tick(&self) -> Option<Instant> {
+    pub fn next_tick(&self) -> Option<Instant> {
         let end = self.ends.first().map(|(until, _)| *until);
         end.into_iter().chain(self.streams.next_due()).min()
     }

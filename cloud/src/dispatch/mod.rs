@@ -12,7 +12,7 @@
 //! * At most two attempts of a question may have reached a directory, the second only if the account
 //!   could be charged for it.
 
-mod core;
+pub mod core;
 mod envelope;
 mod rpc;
 mod task;

@@ -22,8 +22,9 @@ mod scribe;
 mod sql;
 mod weather;
 
+use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -90,12 +91,29 @@ struct Inner {
     scribe: Scribe,
     /// One permit per sign-in under way.
     room: Arc<Semaphore>,
+    /// How many found none.
+    shed: AtomicU64,
     seams: Seams,
 }
 
 /// Signs people in. Clones share everything.
 #[derive(Clone)]
 pub struct SignIn(Arc<Inner>);
+
+impl fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignIn").finish_non_exhaustive()
+    }
+}
+
+/// How much there is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Sign-ins that have no answer yet.
+    pub under_way: usize,
+    /// Sign-ins since the start that were told to come back, because too many were under way.
+    pub shed: u64,
+}
 
 /// What is known of a sign-in once it is judged.
 struct Judged {
@@ -229,8 +247,17 @@ impl SignIn {
             floors: Mutex::new(Floors::new(limits.floor, limits.deadline)),
             weather: Mutex::default(),
             room: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
+            shed: AtomicU64::new(0),
             seams: front.clone(),
         }))
+    }
+
+    /// How many sign-ins are under way and were shed.
+    pub fn load(&self) -> Load {
+        Load {
+            under_way: UNDER_WAY_MAX.saturating_sub(self.0.room.available_permits()),
+            shed: self.0.shed.load(Ordering::Relaxed),
+        }
     }
 
     /// Removes records that are older than `keep`, and counts whose window is over, until `stop`.
@@ -544,6 +571,7 @@ impl SignsIn for SignIn {
         let request = RequestId::generate(self.0.seams.random.as_ref());
         let Ok(permit) = self.0.room.clone().try_acquire_owned() else {
             // Before anything of it was looked at: there is nothing to log, and no time to.
+            self.0.shed.fetch_add(1, Ordering::Relaxed);
             return core::busy().answer(request);
         };
         let (answer, answered) = oneshot::channel();

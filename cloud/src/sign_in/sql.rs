@@ -206,7 +206,10 @@ mod tests {
         for count in 0..1000_usize {
             let rows: Vec<_> = (0..count).collect();
             let all: Vec<_> = parts(&rows).collect();
-            assert!(all.iter().all(|part| part.len().is_power_of_two() && part.len() <= ROWS_MAX));
+            assert!(
+                all.iter()
+                    .all(|part| part.len().is_power_of_two() && part.len() <= ROWS_MAX)
+            );
             assert_eq!(all.concat(), rows);
         }
     }

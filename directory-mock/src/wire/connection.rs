@@ -58,7 +58,7 @@ pub(super) async fn serve(controller: Arc<Controller>, io: BoxedIo, open: Open) 
 
 async fn converse(controller: &Controller, io: BoxedIo, open: Open) {
     let io = if open.encrypted {
-        match handshake(controller, io).await {
+        match handshake(controller, &open, io).await {
             Some(io) => io,
             None => return,
         }
@@ -79,8 +79,10 @@ async fn turn(controller: &Controller, session: &mut Session, mut frames: Frames
         () = tokio::time::sleep(controller.idle_limit) => return close(frames, true).await,
         request = frames.next() => request,
     };
-    // The client left, or sent what is no LDAP.
-    let request = request?.ok()?;
+    let Ok(request) = request? else {
+        session.open.unreadable();
+        return None;
+    };
     match answer(controller, session, request).await {
         Next::Answer(answers) => {
             send(&mut frames, answers).await?;
@@ -250,21 +252,23 @@ async fn start_tls(controller: &Controller, session: &mut Session, frames: Frame
     if !parts.read_buf.is_empty() {
         return None;
     }
-    let io = handshake(controller, parts.io).await?;
+    let io = handshake(controller, &session.open, parts.io).await?;
     session.open.started_tls();
     Some(Framed::new(io, codec()))
 }
 
-async fn handshake(controller: &Controller, io: BoxedIo) -> Option<BoxedIo> {
+async fn handshake(controller: &Controller, open: &Open, io: BoxedIo) -> Option<BoxedIo> {
     let acceptor = TlsAcceptor::from(controller.tls.clone());
     match tokio::time::timeout(HANDSHAKE_WAIT_MAX, acceptor.accept(io)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
         Ok(Err(error)) => {
             tracing::debug!(controller = %controller.host, %error, "tls handshake failed");
+            open.no_handshake();
             None
         }
         Err(_) => {
             tracing::debug!(controller = %controller.host, "tls handshake took too long");
+            open.no_handshake();
             None
         }
     }

@@ -15,6 +15,12 @@ pub struct ConnectionCounts {
     pub opened_tls: u64,
     /// StartTLS operations that succeeded.
     pub start_tls: u64,
+    /// Closed at once, because there were too many.
+    pub above_limit: u64,
+    /// Closed because the TLS handshake failed or took too long.
+    pub no_handshake: u64,
+    /// Closed for what they sent: no LDAP, or a request that is too large.
+    pub unreadable: u64,
 }
 
 impl ConnectionCounts {
@@ -94,23 +100,28 @@ impl Connections {
         });
     }
 
-    pub(super) fn open(&self, encrypted: bool) -> Open {
-        let mut number = 0;
+    /// A connection, unless `most` are open.
+    pub(super) fn open(&self, encrypted: bool, most: u64) -> Option<Open> {
+        let mut number = None;
         self.counts.send_modify(|counts| {
+            if counts.open >= most {
+                counts.above_limit += 1;
+                return;
+            }
             counts.open += 1;
             if encrypted {
                 counts.opened_tls += 1;
             } else {
                 counts.opened_plain += 1;
             }
-            number = counts.opened();
+            number = Some(counts.opened());
         });
-        Open {
-            number,
+        Some(Open {
+            number: number?,
             encrypted,
             cut: self.cut.subscribe(),
             connections: self.clone(),
-        }
+        })
     }
 }
 
@@ -129,6 +140,18 @@ impl Open {
         self.connections
             .counts
             .send_modify(|counts| counts.start_tls += 1);
+    }
+
+    pub(super) fn no_handshake(&self) {
+        self.connections
+            .counts
+            .send_modify(|counts| counts.no_handshake += 1);
+    }
+
+    pub(super) fn unreadable(&self) {
+        self.connections
+            .counts
+            .send_modify(|counts| counts.unreadable += 1);
     }
 }
 

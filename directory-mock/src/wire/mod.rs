@@ -53,6 +53,7 @@ pub(crate) struct Controller {
     pub(crate) host: Arc<str>,
     pub(crate) require_encryption: bool,
     pub(crate) idle_limit: Duration,
+    pub(crate) connections_max: u64,
     pub(crate) faults: Faults,
     pub(crate) connections: Connections,
     pub(crate) tls: Arc<ServerTls>,
@@ -80,7 +81,10 @@ pub(crate) async fn listen(
             Ok(_) if mode == Accepting::Close => {}
             Ok((io, peer)) => {
                 tracing::debug!(controller = %controller.host, %peer, encrypted, "connection accepted");
-                let open = controller.connections.open(encrypted);
+                let most = controller.connections_max;
+                let Some(open) = controller.connections.open(encrypted, most) else {
+                    continue;
+                };
                 tasks.spawn(
                     "directory connection",
                     connection::serve(controller.clone(), io, open),

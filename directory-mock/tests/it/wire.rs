@@ -318,6 +318,32 @@ async fn a_request_beyond_the_limit_ends_the_connection() {
     assert_eq!(bind(&mut ldap, ALICE, &"x".repeat(100_000)).await.0, 49);
     assert!(try_bind(&mut ldap, ALICE, &"x".repeat(1_000_000)).await.is_err());
     assert_eq!(server.journal().total(), 1);
+    soon(server.connections().wait_until(|counts| counts.unreadable == 1)).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_connections_is_closed_and_counted_and_leaves_the_others_alone() {
+    let options = ServerOptions {
+        connections_max: 3,
+        ..ServerOptions::default()
+    };
+    let server = server(options).await;
+    let mut ldap = ldaps(&server).await;
+    let addr = server.ldap_addr().unwrap();
+    let held = [Raw::connect(addr).await, Raw::connect(addr).await];
+    soon(server.connections().wait_until(|counts| counts.open == 3)).await;
+    for _ in 0..20 {
+        assert_eq!(raw::bytes(addr, b"").await, b"");
+    }
+    assert_eq!(server.connections().counts().above_limit, 20);
+    assert_eq!(bind(&mut ldap, ALICE, "right").await.0, 0);
+    drop(held);
+    soon(server.connections().wait_until(|counts| counts.open == 1)).await;
+    // There is room again, also for what makes no sense.
+    let noise = raw::bytes(server.ldaps_addr().unwrap(), b"GET / HTTP/1.1\r\n\r\n").await;
+    assert!(!noise.starts_with(b"HTTP"));
+    soon(server.connections().wait_until(|counts| counts.no_handshake == 1)).await;
+    assert_eq!(bind(&mut ldap, ALICE, "right").await.0, 0);
 }
 
 #[tokio::test]
@@ -332,6 +358,7 @@ async fn what_is_no_ldap_is_not_answered() {
     assert_eq!(raw::bytes(addr, b"GET / HTTP/1.1\r\n\r\n").await, b"");
     assert_eq!(raw::bytes(addr, b"\x30\x03\x02\x01\x01").await, b"");
     soon(server.connections().wait_until(|counts| counts.open == 0)).await;
+    assert!(server.connections().counts().unreadable >= 2);
 }
 
 #[tokio::test]

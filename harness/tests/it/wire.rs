@@ -219,6 +219,10 @@ async fn noise_ends_its_own_connection_alone() {
             assert!(!answer.starts_with(b"HTTP"), "answered without TLS");
         }
     }
+    let status = lab.admin.status();
+    for (listener, counts) in status.listeners {
+        assert_eq!(counts.no_handshake, 3, "{listener}: {counts:?}");
+    }
     goes_on(&lab).await;
     lab.stop().await.unwrap();
 }

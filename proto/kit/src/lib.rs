@@ -17,6 +17,7 @@ pub mod serve;
 pub mod tasks;
 pub mod telemetry;
 pub mod tls;
+pub mod traffic;
 pub mod vault;
 
 use std::sync::Arc;

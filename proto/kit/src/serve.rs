@@ -1,10 +1,10 @@
 //! One accept loop for every HTTP server of ours: TLS, limits, the peer's certificate for the
 //! handlers, the `date` header from the injected clock, and a graceful end.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,13 +16,14 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::Seams;
 use crate::net::{BoxedIo, Listener};
+use crate::traffic::{Closed, Traffic};
 
 /// The other end of a connection, in every request's extensions.
 #[derive(Clone, Debug)]
@@ -36,9 +37,6 @@ pub struct Peer {
 /// How long a connection that was told to end, and on which no request came, stays open: the
 /// round trip after which HTTP/2 knows that none was under way.
 const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
-
-/// Shortest time between two lines about connections above the same limit.
-const REFUSALS_LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// What one listener puts up with.
 #[derive(Clone, Copy, Debug)]
@@ -91,72 +89,27 @@ impl Default for Limits {
     }
 }
 
-/// Connections that were closed because there were too many, and the log lines about them.
-#[derive(Debug)]
-struct Refusals {
-    of: &'static str,
-    limit: usize,
-    closed: AtomicU64,
-    some: Notify,
-}
-
-impl Refusals {
-    fn new(of: &'static str, limit: usize) -> Self {
-        Self {
-            of,
-            limit,
-            closed: AtomicU64::new(0),
-            some: Notify::new(),
-        }
-    }
-
-    fn count(&self) {
-        self.closed.fetch_add(1, Ordering::Relaxed);
-        self.some.notify_one();
-    }
-
-    fn log(&self) {
-        let closed = self.closed.swap(0, Ordering::Relaxed);
-        if closed > 0 {
-            tracing::warn!(
-                of = self.of,
-                limit = self.limit,
-                closed,
-                "closed connections above the limit"
-            );
-        }
-    }
-
-    /// Logs what is counted, in at most one line every [`REFUSALS_LOG_EVERY`].
-    async fn report(&self) {
-        loop {
-            self.some.notified().await;
-            self.log();
-            tokio::time::sleep(REFUSALS_LOG_EVERY).await;
-        }
-    }
-}
-
 /// Places for connections of one kind.
 #[derive(Debug)]
 struct Places {
     free: Arc<Semaphore>,
-    refusals: Refusals,
+    /// What it is to find none.
+    none: Closed,
 }
 
 impl Places {
-    fn new(of: &'static str, limit: usize) -> Self {
+    fn new(limit: usize, none: Closed) -> Self {
         Self {
             free: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
-            refusals: Refusals::new(of, limit),
+            none,
         }
     }
 
     /// A place until it is dropped; `None`, which is counted, if all are taken.
-    fn take(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    fn take(&self, traffic: &Traffic) -> Option<OwnedSemaphorePermit> {
         let place = self.free.clone().try_acquire_owned().ok();
         if place.is_none() {
-            self.refusals.count();
+            traffic.closed(self.none);
         }
         place
     }
@@ -171,10 +124,11 @@ struct Shared {
     stop: CancellationToken,
     all: Places,
     anonymous: Places,
+    traffic: Arc<Traffic>,
 }
 
 /// Serves `router` until `stop`, then lets requests in flight end. A peer that negotiates `h2`
-/// by ALPN gets HTTP/2, any other HTTP/1.
+/// by ALPN gets HTTP/2, any other HTTP/1. What is closed and why is counted in `traffic`.
 ///
 /// # Cancellation
 /// Dropping it stops accepting; open connections go on until `stop`.
@@ -183,6 +137,7 @@ pub async fn https(
     tls: Arc<ServerConfig>,
     router: Router,
     limits: Limits,
+    traffic: Arc<Traffic>,
     seams: Seams,
     stop: CancellationToken,
 ) {
@@ -191,16 +146,15 @@ pub async fn https(
         limits,
         seams,
         stop,
-        all: Places::new("all", limits.connections_max),
-        anonymous: Places::new("without a certificate", limits.anonymous_max),
+        all: Places::new(limits.connections_max, Closed::AboveLimit),
+        anonymous: Places::new(limits.anonymous_max, Closed::AnonymousAboveLimit),
+        traffic,
     });
     tokio::select! {
         () = accept_all(listener, TlsAcceptor::from(tls), &shared) => {}
-        () = shared.all.refusals.report() => {}
-        () = shared.anonymous.refusals.report() => {}
+        () = shared.traffic.report() => {}
     }
-    shared.all.refusals.log();
-    shared.anonymous.refusals.log();
+    shared.traffic.log();
 }
 
 async fn accept_all(mut listener: Box<dyn Listener>, acceptor: TlsAcceptor, shared: &Arc<Shared>) {
@@ -218,12 +172,14 @@ async fn accept_all(mut listener: Box<dyn Listener>, acceptor: TlsAcceptor, shar
                 continue;
             }
         };
-        let Some(place) = shared.all.take() else {
+        let Some(place) = shared.all.take(&shared.traffic) else {
             continue;
         };
         let (acceptor, for_it) = (acceptor.clone(), shared.clone());
+        shared.traffic.opened();
         shared.seams.tasks.spawn("connection", async move {
             serve_one(io, addr, acceptor, &for_it).await;
+            for_it.traffic.ended();
             drop(place);
         });
     }
@@ -239,11 +195,11 @@ async fn serve_one(io: BoxedIo, addr: SocketAddr, acceptor: TlsAcceptor, shared:
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::debug!(%addr, %error, "tls handshake failed");
-            return;
+            return shared.traffic.closed(Closed::NoHandshake);
         }
         Err(_) => {
             tracing::debug!(%addr, "tls handshake took too long");
-            return;
+            return shared.traffic.closed(Closed::SlowHandshake);
         }
     };
     let session = stream.get_ref().1;
@@ -253,7 +209,7 @@ async fn serve_one(io: BoxedIo, addr: SocketAddr, acceptor: TlsAcceptor, shared:
         .map(|leaf| leaf.clone().into_owned());
     let speaks_http2 = session.alpn_protocol() == Some(b"h2");
     let _anonymous_place = if certificate.is_none() {
-        let Some(place) = shared.anonymous.take() else {
+        let Some(place) = shared.anonymous.take(&shared.traffic) else {
             return;
         };
         Some(place)
@@ -326,15 +282,18 @@ async fn drive<C>(
     let limits = shared.limits;
     tokio::pin!(connection);
     let stopped = tokio::select! {
-        ended = connection.as_mut() => return log_end(addr, ended),
+        ended = connection.as_mut() => return note_end(addr, ended, shared),
         () = quiet(&mut requests, limits.handshake_wait_max, limits.idle_wait_max) => false,
         () = shared.stop.cancelled() => true,
     };
     graceful_shutdown(connection.as_mut());
     if !stopped {
+        if !requests.borrow().any {
+            shared.traffic.closed(Closed::Silent);
+        }
         // A request that was sent before the peer heard of the end is still answered.
         tokio::select! {
-            ended = connection.as_mut() => return log_end(addr, ended),
+            ended = connection.as_mut() => return note_end(addr, ended, shared),
             () = quiet(&mut requests, GOODBYE_WAIT_MAX, GOODBYE_WAIT_MAX) => {
                 tracing::debug!(%addr, "closed a silent connection");
                 return;
@@ -343,7 +302,7 @@ async fn drive<C>(
         }
     }
     tokio::select! {
-        ended = connection.as_mut() => log_end(addr, ended),
+        ended = connection.as_mut() => note_end(addr, ended, shared),
         // Nobody waits for an answer here.
         () = quiet(&mut requests, GOODBYE_WAIT_MAX, Duration::MAX) => {}
         () = tokio::time::sleep(limits.drain_wait_max) => {
@@ -352,10 +311,31 @@ async fn drive<C>(
     }
 }
 
-fn log_end(addr: SocketAddr, ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        tracing::debug!(%addr, %error, "connection ended");
+fn note_end(addr: SocketAddr, ended: hyper::Result<()>, shared: &Shared) {
+    let Err(error) = ended else { return };
+    tracing::debug!(%addr, %error, "connection ended");
+    if is_lost(&error) {
+        return;
     }
+    shared.traffic.closed(if error.is_timeout() {
+        Closed::Silent
+    } else {
+        Closed::Unreadable
+    });
+}
+
+/// Whether the connection just broke off, which says nothing of its peer.
+fn is_lost(error: &hyper::Error) -> bool {
+    let mut causes =
+        std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| (*cause).source());
+    error.is_closed()
+        || error.is_canceled()
+        || error.is_incomplete_message()
+        || causes.any(|cause| match cause.downcast_ref::<std::io::Error>() {
+            // Of TLS, what is no record or has no right signature comes so.
+            Some(io) => io.kind() != std::io::ErrorKind::InvalidData,
+            None => false,
+        })
 }
 
 /// The requests of one connection.
@@ -434,65 +414,4 @@ impl Body for Guarded {
 /// IMF-fixdate, as HTTP wants it.
 fn http_date(now: crate::clock::Timestamp) -> String {
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(now.unix_s()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-    use std::sync::Mutex;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Lines {
-        fn take(&self) -> Vec<String> {
-            let bytes = std::mem::take(&mut *self.0.lock().unwrap());
-            let text = String::from_utf8(bytes).unwrap();
-            text.lines().map(str::to_owned).collect()
-        }
-    }
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn refused_connections_make_one_line_a_second_with_their_number() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
-            .finish();
-        let _log = tracing::subscriber::set_default(subscriber);
-
-        let places = Places::new("all", 0);
-        let hammer = async {
-            for _ in 0..100 {
-                assert!(places.take().is_none());
-                tokio::time::sleep(Duration::from_millis(15)).await;
-            }
-            // Nothing more comes, and the rest is logged all the same.
-            tokio::time::sleep(REFUSALS_LOG_EVERY * 2).await;
-        };
-        tokio::select! {
-            () = places.refusals.report() => {}
-            () = hammer => {}
-        }
-        let lines = lines.take();
-        assert_eq!(lines.len(), 3, "{lines:?}");
-        let closed: Vec<u64> = lines
-            .iter()
-            .map(|line| line.rsplit_once("closed=").unwrap().1.parse().unwrap())
-            .collect();
-        assert_eq!(closed[0], 1);
-        assert_eq!(closed.iter().sum::<u64>(), 100);
-    }
 }

@@ -15,6 +15,7 @@ pub(super) fn examples() -> Vec<Example> {
     examples.extend(tokens());
     examples.extend(agents());
     examples.extend(sign_ins());
+    examples.extend(status());
     examples
 }
 
@@ -240,6 +241,32 @@ fn sign_ins() -> Vec<Example> {
         }),
         Example::of(admin::ListSignInsResponse {
             records: vec![record("33333333-9404-416e-8f04-0123456789ab"), record("")],
+        }),
+    ]
+}
+
+fn status() -> Vec<Example> {
+    let listener = |name: &str| admin::ListenerStatus {
+        name: name.into(),
+        open: 3,
+        accepted: 5_000,
+        above_limit: 7,
+        anonymous_above_limit: 1,
+        no_handshake: 40,
+        slow_handshake: 2,
+        unreadable: 9,
+        silent: 11,
+    };
+    vec![
+        Example::of(admin::GetStatusRequest {}),
+        Example::of(listener("public")),
+        Example::of(admin::Status {
+            version: "1.2.3".into(),
+            replica_id: "77777777-9404-416e-8f04-0123456789ab".into(),
+            started_unix_ms: 1_800_000_000_008,
+            sign_ins_under_way: 12,
+            sign_ins_shed: 4,
+            listeners: vec![listener("public"), listener("agents")],
         }),
     ]
 }

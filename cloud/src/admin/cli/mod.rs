@@ -111,6 +111,8 @@ enum Command {
     /// The sign-in log.
     #[command(subcommand)]
     SignIn(SignInCommand),
+    /// How the cloud is doing, and which connections it had to close.
+    Status,
 }
 
 #[derive(Debug, Args)]
@@ -325,6 +327,7 @@ pub async fn run(args: AdminArgs, out: &mut (dyn Write + Send)) -> Result<(), Ad
             let (tenant, username) = (tenant.unwrap_or_default(), username.unwrap_or_default());
             session.sign_ins(tenant, username, limit).await
         }
+        Command::Status => session.status().await,
     }
 }
 
@@ -572,6 +575,13 @@ impl Session<'_> {
                 Ok(self.out.one(&agent)?)
             }
         }
+    }
+
+    async fn status(&mut self) -> Done {
+        let status = self.client.get_status(wire::GetStatusRequest {}).await?;
+        let status = status.into_inner();
+        self.out.one(&status)?;
+        Ok(self.out.below(&status.listeners)?)
     }
 
     async fn sign_ins(&mut self, tenant: String, username: String, limit: u32) -> Done {

@@ -72,6 +72,15 @@ impl<'a> Output<'a> {
         writeln!(self.out, "{}", table.trim_fmt())
     }
 
+    /// A list that is part of the thing before it, which has it already in JSON.
+    pub(super) fn below(&mut self, all: &[impl Shown]) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        writeln!(self.out)?;
+        self.all(all)
+    }
+
     pub(super) fn deleted(&mut self, what: &'static str, which: &str) -> io::Result<()> {
         self.one(&Deleted(what, which))
     }
@@ -241,6 +250,42 @@ impl Shown for wire::SignInRecord {
                     "attempts": attempts,
                 }),
             ),
+        ]
+    }
+}
+
+impl Shown for wire::Status {
+    fn fields(&self) -> Fields {
+        let named = |listener: &wire::ListenerStatus| {
+            let fields = listener.fields().into_iter();
+            Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).collect())
+        };
+        vec![
+            ("version", json!(self.version)),
+            ("replica_id", json!(self.replica_id)),
+            ("started", time(self.started_unix_ms)),
+            ("sign_ins_under_way", json!(self.sign_ins_under_way)),
+            ("sign_ins_shed", json!(self.sign_ins_shed)),
+            (
+                "listeners",
+                Value::Array(self.listeners.iter().map(named).collect()),
+            ),
+        ]
+    }
+}
+
+impl Shown for wire::ListenerStatus {
+    fn fields(&self) -> Fields {
+        vec![
+            ("listener", json!(self.name)),
+            ("open", json!(self.open)),
+            ("accepted", json!(self.accepted)),
+            ("above_limit", json!(self.above_limit)),
+            ("anonymous_above_limit", json!(self.anonymous_above_limit)),
+            ("no_handshake", json!(self.no_handshake)),
+            ("slow_handshake", json!(self.slow_handshake)),
+            ("unreadable", json!(self.unreadable)),
+            ("silent", json!(self.silent)),
         ]
     }
 }

@@ -2,6 +2,7 @@ use super::*;
 use postern_kit::dial::Connector;
 use postern_kit::serve::{self, Limits};
 use postern_kit::tls::{self, ClientTrust, Identity, ServerTrust, Versions};
+use postern_kit::traffic::Traffic;
 use postern_proto::wire::signin::SignInRequest;
 use postern_proto::wire::signin::sign_in_client::SignInClient;
 use tonic::transport::Endpoint;
@@ -28,6 +29,7 @@ async fn listen(world: &World, seams: &Seams) -> (u16, Vec<rustls_pki_types::Cer
         tls.unwrap(),
         world.router.clone(),
         Limits::default(),
+        Arc::new(Traffic::new("public")),
         seams.clone(),
         world.stop.clone(),
     );

@@ -16,6 +16,7 @@ use postern_kit::net::BoxedIo;
 use postern_kit::serve::{Limits, Peer, https};
 use postern_kit::tasks::Tasks;
 use postern_kit::tls::{self, ClientTrust, Identity, ServerTrust, Versions};
+use postern_kit::traffic::{Counts, Traffic};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
@@ -29,6 +30,7 @@ struct World {
     addr: SocketAddr,
     root: Root,
     stop: CancellationToken,
+    traffic: Arc<Traffic>,
     arrived: Arc<Notify>,
     go_on: Arc<Notify>,
 }
@@ -75,11 +77,13 @@ impl World {
                     Body::from_stream(futures::StreamExt::chain(first, rest))
                 }),
             );
+        let traffic = Arc::new(Traffic::new("door"));
         let serving = https(
             listener,
             tls.unwrap(),
             router,
             limits,
+            traffic.clone(),
             seams.clone(),
             stop.clone(),
         );
@@ -89,6 +93,7 @@ impl World {
             addr,
             root,
             stop,
+            traffic,
             arrived,
             go_on,
         }
@@ -192,6 +197,9 @@ async fn who_holds_all_connections_is_not_joined_by_another_and_who_says_nothing
         }
     }
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let counts = world.traffic.counts();
+    assert!(counts.above_limit >= 1);
+    assert_eq!(counts.slow_handshake, 1);
     world.stop.cancel();
     world.end().await;
 }
@@ -225,6 +233,52 @@ async fn who_says_nothing_after_the_handshake_is_closed() {
     timeout(SOON, ended).await.unwrap().unwrap();
     world.stop.cancel();
     world.end().await;
+}
+
+#[tokio::test]
+async fn what_is_closed_is_counted_by_its_reason_and_an_honest_end_is_not() {
+    let world = World::new(Limits {
+        handshake_wait_max: Duration::from_millis(300),
+        ..Limits::default()
+    })
+    .await;
+    let closed = async |alpn: &[&str], said: &[u8]| {
+        let mut stream = world.connect(alpn, None).await.unwrap();
+        let _ = stream.write_all(said).await;
+        let _ = timeout(SOON, stream.read_to_end(&mut Vec::new())).await.unwrap();
+    };
+    let raw = async |said: &[u8]| {
+        let port = world.addr.port();
+        let mut stream = world.seams.net.connect("localhost", port).await.unwrap();
+        let _ = stream.write_all(said).await;
+        let _ = timeout(SOON, stream.read_to_end(&mut Vec::new())).await.unwrap();
+    };
+    assert!(world.get("/quick").await.starts_with("HTTP/1.1 200"));
+    raw(b"GET / HTTP/1.1\r\n\r\n").await;
+    raw(b"").await;
+    closed(&["http/1.1"], b"\0\0\0 HELO\r\n\r\n").await;
+    closed(
+        &["h2"],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+    )
+    .await;
+    closed(&["http/1.1"], b"").await;
+    closed(&["h2"], b"").await;
+    // Who opens and goes away again has done nothing wrong.
+    drop(world.connect(&["h2"], None).await.unwrap());
+    world.stop.cancel();
+    let traffic = world.traffic.clone();
+    world.end().await;
+    let expected = Counts {
+        open: 0,
+        accepted: 8,
+        no_handshake: 1,
+        slow_handshake: 1,
+        unreadable: 2,
+        silent: 2,
+        ..Counts::default()
+    };
+    assert_eq!(traffic.counts(), expected);
 }
 
 #[tokio::test]
@@ -310,6 +364,7 @@ async fn anonymous_peers_do_not_take_the_places_of_those_with_certificates() {
         world.go_on.notify_one();
     });
     assert!(answer.ends_with("slow"), "{answer}");
+    assert_eq!(world.traffic.counts().anonymous_above_limit, 1);
     world.stop.cancel();
     world.end().await;
 }
