@@ -26,7 +26,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs everything in one process: cloud, agents, and a directory with a user for each state.
+    /// Runs everything: cloud, agents, and a directory with a user for each state.
     Demo(DemoArgs),
     /// Puts the system under load, each part as a process of its own, and says what it takes.
     Load(LoadArgs),
@@ -49,6 +49,9 @@ struct DemoArgs {
     /// Port of the sign-in page on this machine.
     #[arg(long, default_value_t = 9443)]
     port: u16,
+    /// People who sign in by themselves, a second: to watch what becomes of them while agents fail.
+    #[arg(long, default_value_t = 0, conflicts_with = "once", value_parser = clap::value_parser!(u32).range(0..=i64::from(demo::RATE_MAX)))]
+    rate: u32,
     /// Log filter, such as `warn,postern_cloud=debug`.
     #[arg(long, default_value = "warn", env = "POSTERN_LOG")]
     log: String,
@@ -94,13 +97,11 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, Failed> {
     // A port that somebody else has is no reason to fail a story that nobody visits.
     let port = if args.once { 0 } else { args.port };
     let seams = Seams::real();
-    let lab = demo::start(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), seams.clone()).await?;
+    let page = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     if !args.once {
-        print(&demo::welcome(&lab))?;
-        process::stop_on_signal(CancellationToken::new()).await?;
-        lab.stop().await?;
-        return Ok(ExitCode::SUCCESS);
+        return live(page, args.rate, seams).await;
     }
+    let lab = demo::start(page, seams.clone()).await?;
     let scenes = demo::play(&lab).await?;
     print(&demo::report(&scenes))?;
     lab.stop().await?;
@@ -112,6 +113,18 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, Failed> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+async fn live(page: SocketAddr, rate: u32, seams: Seams) -> Result<ExitCode, Failed> {
+    let demo = demo::Live::start(page, seams).await?;
+    print(&demo.welcome())?;
+    tokio::select! {
+        // A terminal that is gone reads nothing.
+        told = demo.tell(rate, |line| { let _ = print(line); }) => told?,
+        stopped = process::stop_on_signal(CancellationToken::new()) => stopped?,
+    }
+    demo.stop().await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print(text: &str) -> std::io::Result<()> {

@@ -128,8 +128,15 @@ enum Ended {
     Refused(#[from] crate::trust::AgentRefused),
     #[error("agent says more than it was asked")]
     Flood,
-    #[error("connection failed")]
-    Connection(#[from] Status),
+    /// The status's own source would say the same again, three times.
+    #[error("connection failed: {}", .0.message())]
+    Connection(Status),
+}
+
+impl From<Status> for Ended {
+    fn from(status: Status) -> Self {
+        Self::Connection(status)
+    }
 }
 
 /// How much a stream has said. An honest agent answers each request once, or says once that it does not

@@ -25,6 +25,8 @@ const AGENTS: usize = 3;
 /// Longest wait for a sign-in after an agent came back, and how often one is tried meanwhile.
 const BACK_WAIT_MAX: Duration = Duration::from_secs(10);
 const TRY_EVERY: Duration = Duration::from_millis(50);
+/// How often the list of agents is looked at for one that is gone: what the figure is exact to.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Why the act cannot be played.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +51,8 @@ pub struct Event {
     /// Sign-ins that a second agent was asked for.
     handed_over: usize,
     longest: Duration,
+    /// Until the cloud took the agent for gone.
+    noticed: Option<Duration>,
 }
 
 impl Event {
@@ -100,6 +104,7 @@ pub async fn fail(seams: &Seams) -> Result<Vec<Event>, ActError> {
         happened: format!("1 {happened}"),
         handed_over: 0,
         longest: since(began),
+        noticed: None,
     });
 
     let began = monotonic();
@@ -115,6 +120,7 @@ pub async fn fail(seams: &Seams) -> Result<Vec<Event>, ActError> {
         happened: format!("1 {last}"),
         handed_over: 0,
         longest: since(began),
+        noticed: None,
     });
     lab.stop().await?;
     Ok(events)
@@ -135,10 +141,12 @@ async fn under_load(
     });
     let failing = async {
         tokio::time::sleep(FAILS_AFTER).await;
-        failure(lab)
+        let before = lab.attached().await?;
+        failure(lab)?;
+        noticed(lab, before).await
     };
-    let (measured, failed) = tokio::join!(load, failing);
-    failed.map_err(ProcessLabError::from)?;
+    let (measured, noticed) = tokio::join!(load, failing);
+    let noticed = noticed?;
     let measured = measured?;
     let outcomes = measured.outcomes.iter();
     let outcomes: Vec<_> = outcomes
@@ -153,7 +161,20 @@ async fn under_load(
         happened: outcomes.join(", "),
         handed_over,
         longest: Duration::from_micros(measured.latency_us.max()),
+        noticed,
     })
+}
+
+/// How long it takes from now until fewer than `before` agents are attached.
+async fn noticed(lab: &mut ProcessLab, before: usize) -> Result<Option<Duration>, ProcessLabError> {
+    let began = monotonic();
+    while since(began) < BACK_WAIT_MAX {
+        if lab.attached().await? < before {
+            return Ok(Some(since(began)));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(None)
 }
 
 #[derive(Clone)]
@@ -184,7 +205,15 @@ fn described(count: u64, outcome: Outcome) -> String {
 pub fn report_failures(events: &[Event]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    table.set_header(["agents", "expected", "happened", "handed over", "longest ms", ""]);
+    table.set_header([
+        "agents",
+        "expected",
+        "happened",
+        "handed over",
+        "longest ms",
+        "noticed ms",
+        "",
+    ]);
     for event in events {
         table.add_row([
             event.what.to_owned(),
@@ -192,6 +221,9 @@ pub fn report_failures(events: &[Event]) -> String {
             event.happened.clone(),
             event.handed_over.to_string(),
             event.longest.as_millis().to_string(),
+            event
+                .noticed
+                .map_or_else(|| "-".to_owned(), |noticed| noticed.as_millis().to_string()),
             if event.agrees() { "ok" } else { "DIFFERS" }.to_owned(),
         ]);
     }

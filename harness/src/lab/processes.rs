@@ -98,6 +98,19 @@ impl Program {
         })
     }
 
+    /// The agent of this name, configured by the file of the same name and `.toml` in `folder`, once it is
+    /// connected.
+    ///
+    /// # Errors
+    /// [`ProcessLabError::Program`] if it does not connect.
+    pub async fn agent(folder: &Path, name: &str) -> Result<Self, ProcessLabError> {
+        let file = format!("{name}.toml");
+        let args = ["agent", "run", "--config", &file, "--log-json", "--log", QUIET];
+        let mut agent = Self::start(folder, name, &args)?;
+        agent.says(|_, log| logged(log, "connected")).await?;
+        Ok(agent)
+    }
+
     /// What it is called.
     pub fn name(&self) -> &str {
         &self.name
@@ -144,7 +157,10 @@ impl Program {
     }
 
     /// Asks it to end, and waits until it has.
-    async fn terminate(&mut self) -> Result<(), ProcessLabError> {
+    ///
+    /// # Errors
+    /// [`ProcessLabError::Program`] if it does not end well.
+    pub async fn terminate(&mut self) -> Result<(), ProcessLabError> {
         self.signal(Signal::TERM)?;
         let deadline = monotonic() + END_WAIT_MAX;
         loop {
@@ -264,6 +280,17 @@ impl ProcessLab {
         Ok(records.iter().filter(|record| record.attempts.len() > 1).count())
     }
 
+    /// How many agents the cloud takes for attached.
+    ///
+    /// # Errors
+    /// [`ProcessLabError::Admin`] if administration does not list them.
+    pub async fn attached(&mut self) -> Result<usize, ProcessLabError> {
+        let tenant = TENANT.to_owned();
+        let agents = self.admin.list_agents(wire::ListAgentsRequest { tenant }).await?;
+        let agents = agents.into_inner().agents;
+        Ok(agents.iter().filter(|agent| agent.connected).count())
+    }
+
     /// Ends all of them in order.
     ///
     /// # Errors
@@ -309,7 +336,11 @@ impl ProcessLab {
         Ok((client.id, made.secret))
     }
 
-    async fn enrol_agent(&mut self, number: usize) -> Result<(), ProcessLabError> {
+    /// Makes the agent of this number, from 0, and the file that configures it, and leaves it at that.
+    ///
+    /// # Errors
+    /// [`ProcessLabError::Enrol`] if it does not enrol.
+    pub async fn enrol_agent(&mut self, number: usize) -> Result<PathBuf, ProcessLabError> {
         let name = agent_name(number);
         let request = wire::CreateTokenRequest {
             tenant: TENANT.to_owned(),
@@ -327,14 +358,19 @@ impl ProcessLab {
             host_name: name.clone(),
             replace_identity: false,
         };
+        let state = enrolment.state.clone();
         postern_agent::enrol(enrolment, &self.seams).await?;
         let text = format!(
-            "state = '{name}'\ncloud = 'localhost:{}'\n[[forest]]\nname = 'corp'\ndomains = ['{DOMAIN}']\n\
-             controllers = ['localhost:{}']\ntrust = 'controller-root.pem'\n",
+            "state = '{}'\ncloud = 'localhost:{}'\n[[forest]]\nname = 'corp'\ndomains = ['{DOMAIN}']\n\
+             controllers = ['localhost:{}']\ntrust = '{}'\n",
+            state.display(),
             self.agents_addr.port(),
             self.ldaps.0.port(),
+            self.folder.path().join("controller-root.pem").display(),
         );
-        Ok(fs::write(self.folder.path().join(format!("{name}.toml")), text)?)
+        let file = self.folder.path().join(format!("{name}.toml"));
+        fs::write(&file, text)?;
+        Ok(file)
     }
 
     /// Starts the agent of this number, from 0, which was enrolled at the start; again, if it has ended.
@@ -343,11 +379,7 @@ impl ProcessLab {
     /// # Errors
     /// [`ProcessLabError::Program`] if it does not connect.
     pub async fn start_agent(&mut self, number: usize) -> Result<(), ProcessLabError> {
-        let name = agent_name(number);
-        let file = format!("{name}.toml");
-        let args = ["agent", "run", "--config", &file, "--log-json", "--log", QUIET];
-        let mut agent = Program::start(self.folder.path(), &name, &args)?;
-        agent.says(|_, log| logged(log, "connected")).await?;
+        let agent = Program::agent(self.folder.path(), &agent_name(number)).await?;
         self.agents.push(agent);
         Ok(())
     }

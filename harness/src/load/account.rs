@@ -11,6 +11,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Most memory that it ever had resident, in bytes.
     pub peak_bytes: u64,
+    /// Memory that it has resident now, in bytes.
+    pub resident_bytes: u64,
 }
 
 /// Reads the account of process `pid`.
@@ -30,11 +32,15 @@ fn read(stat: &str, status: &str, ticks: u64) -> Option<Usage> {
     let mut fields = fields.split_whitespace().skip(11);
     let mut time = || fields.next()?.parse::<u64>().ok();
     let used = time()?.checked_add(time()?)?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let peak_kib: u64 = peak.trim().strip_suffix(" kB")?.parse().ok()?;
+    let bytes = |name| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
+        kib.checked_mul(1024)
+    };
     Some(Usage {
         cpu: Duration::from_secs(1).mul_f64(used as f64 / ticks as f64),
-        peak_bytes: peak_kib * 1024,
+        peak_bytes: bytes("VmHWM:")?,
+        resident_bytes: bytes("VmRSS:")?,
     })
 }
 
@@ -49,6 +55,7 @@ mod tests {
         let expected = Usage {
             cpu: Duration::from_secs(2),
             peak_bytes: 2048 * 1024,
+            resident_bytes: 1024 * 1024,
         };
         assert_eq!(read(stat, status, 100), Some(expected));
         assert_eq!(read("7 (x) S", status, 100), None);

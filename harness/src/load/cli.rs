@@ -10,7 +10,7 @@ use postern_kit::Seams;
 use postern_proto::wire::signin::sign_in_response::Outcome;
 
 use super::ldap::Link;
-use super::{Cost, Measured, Plan, Report, Usage, engine, usage};
+use super::{Cost, Measured, Plan, Report, Usage, agents, engine, usage};
 use crate::client::Programme;
 use crate::lab::processes::{People, ProcessLab};
 
@@ -39,6 +39,15 @@ enum Command {
         /// Connections over which the sign-ins come.
         #[arg(long, default_value_t = 4)]
         connections: usize,
+    },
+    /// Agents that have nothing to do: the cloud's memory for each, and how soon one is attached.
+    Agents {
+        /// How many agents.
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2000))]
+        count: u16,
+        /// Prints one JSON object instead of text.
+        #[arg(long)]
+        json: bool,
     },
     /// Bare binds over LDAPS, for comparison.
     Bind {
@@ -108,6 +117,15 @@ pub async fn run(args: LoadArgs, out: &mut (dyn Write + Send)) -> Result<(), Fai
             let wrong = common.wrong;
             let operation = move |number| sign_in(programmes.clone(), people.clone(), number, wrong);
             measure("sign-in", common, lab, operation, out).await
+        }
+        Command::Agents { count, json } => {
+            let idle = agents::measure(count.into(), &Seams::real()).await?;
+            if json {
+                writeln!(out, "{}", idle.json())?;
+            } else {
+                write!(out, "{}", idle.text())?;
+            }
+            Ok(())
         }
         Command::Bind { common, connections } => {
             let lab = ProcessLab::start(common.users, 0, &Seams::real()).await?;

@@ -2,11 +2,13 @@
 //!
 //! * [`engine`]: the open loop.
 //! * [`cli`]: `postern load`.
+//! * [`agents`]: what idle agents cost.
 //! * [`account`]: what processes used, from the operating system.
 //! * `ldap`: the bare client that it is compared with.
 //! * [`report`]: table and JSON.
 
 pub mod account;
+pub mod agents;
 pub mod cli;
 pub mod engine;
 mod ldap;

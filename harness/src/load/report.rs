@@ -166,6 +166,7 @@ mod tests {
         let usage = |cpu_ms, peak_bytes| Usage {
             cpu: Duration::from_millis(cpu_ms),
             peak_bytes,
+            resident_bytes: 0,
         };
         Report {
             what: "sign-in",
