@@ -24,7 +24,7 @@ const GROUP_MAX: usize = 128;
 
 /// From the beginning of one transaction to the beginning of the next. What a commit costs, a wait for the
 /// disk and some twenty changes of threads, does not depend on what is in it: at a few thousand sign-ins
-/// a second this makes one commit of what would be several. A sign-in that comes alone does not wait.
+/// a second this makes one commit of what would be several. A sign-in that comes later than that after the last does not wait.
 const COMMIT_EVERY_MIN: Duration = Duration::from_millis(4);
 
 /// A record, what it changes in the budgets, and who waits for it.
