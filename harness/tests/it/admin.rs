@@ -7,13 +7,14 @@ use std::path::Path;
 use clap::Parser as _;
 use postern_agent::BindName;
 use postern_cloud::admin::{AdminArgs, run};
-use postern_directory_mock::Accepting;
+use postern_directory_mock::{Accepting, BindFault};
 use postern_harness::canary::Canary;
 use postern_harness::client::{ClientError, Programme};
 use postern_harness::lab::{Lab, TenantPlan};
 use postern_kit::telemetry::chain;
 use postern_proto::wire::signin::sign_in_response::Outcome;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
 
 use crate::world::{DOMAIN, TENANT, WRONG, call, eventually, person, plan, start, topology};
@@ -422,5 +423,42 @@ async fn the_sign_in_log_says_who_was_asked_and_what_came_of_it() {
     );
     let newest = admin_json(&lab, "sign-in list --tenant contoso --limit 1").await;
     assert_eq!(newest, records[..1]);
+    lab.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_status_says_what_there_is_to_do_and_what_was_closed() {
+    let lab = start(topology(plan(1))).await;
+    let net = &lab.seams().net;
+    let mut noise = net.connect("127.0.0.1", lab.agents().port()).await.unwrap();
+    noise.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let _ = noise.read_to_end(&mut Vec::new()).await;
+    lab.tenant().directory.faults().set_bind(BindFault::Hang);
+    let (ada, password) = person(0);
+    let waiting = call(&lab, &ada, &password);
+    let looking = async {
+        eventually("a sign-in under way and noise that was closed", async || {
+            let status = &admin_json(&lab, "status").await[0];
+            let agents = &status["listeners"][1];
+            let seen = status["sign_ins_under_way"] == 1
+                && agents["listener"] == "agents"
+                && agents["open"] == 1
+                && agents["no_handshake"] == 1;
+            seen.then_some(())
+        })
+        .await;
+        let shown = admin(&lab, "status").await.unwrap();
+        assert_eq!(value(&shown, "sign_ins_under_way"), "1");
+        assert_eq!(value(&shown, "sign_ins_shed"), "0");
+        let (_, table) = shown.split_once("\n\n").unwrap();
+        let rows = rows(table);
+        assert_eq!(
+            (rows[0][0], rows[1][0], rows[2][0]),
+            ("listener", "public", "agents")
+        );
+        lab.tenant().directory.connections().disconnect_all(false);
+    };
+    let (outcome, ()) = tokio::join!(waiting, looking);
+    assert_eq!(outcome, Outcome::Unavailable);
     lab.stop().await.unwrap();
 }
