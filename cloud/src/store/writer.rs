@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::StoreError;
+use super::ground::{Access, Ground, Trouble, made};
 
 /// Closures that wait for the writer; one more caller waits for room. At 128 per commit and a
 /// commit of some milliseconds this is a queue of well under a second.
@@ -31,6 +32,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(
+        ground: Ground,
         options: SqliteConnectOptions,
         connection: SqliteConnection,
         lock: Arc<File>,
@@ -41,6 +43,7 @@ impl Writer {
         let (closing, closed) = watch::channel(false);
         let stop = stop.child_token();
         let task = Task {
+            ground,
             options,
             connection: Some(connection),
             waiting,
@@ -123,6 +126,7 @@ where
 }
 
 struct Task {
+    ground: Ground,
     options: SqliteConnectOptions,
     connection: Option<SqliteConnection>,
     waiting: mpsc::Receiver<Box<dyn Job>>,
@@ -147,7 +151,7 @@ impl Task {
             if taken == 0 {
                 break;
             }
-            let commit = self.commit(&mut group).await.map_err(|error| {
+            let commit = self.write(&mut group).await.map_err(|error| {
                 tracing::error!(
                     error = postern_kit::telemetry::chain(&error),
                     "group commit failed"
@@ -161,10 +165,47 @@ impl Task {
             }
         }
         if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
+            && let Ok(Err(error)) = self.ground.run(connection.close()).await
         {
             tracing::warn!(%error, "writer did not close");
         }
+    }
+
+    /// Commits the group where the work is run, with the troubles that wait for it there.
+    async fn write(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
+        let ground = self.ground.clone();
+        let trouble = ground.trouble(Access::Write).await;
+        if trouble == Some(Trouble::Before) {
+            return Err(made());
+        }
+        let written = ground.run(async {
+            if trouble == Some(Trouble::Full) {
+                self.forbid_growth().await?;
+            }
+            self.commit(group).await
+        });
+        // What a place does not run was not committed.
+        written.await.map_err(|_| sqlx::Error::WorkerCrashed)??;
+        match trouble {
+            Some(Trouble::After) => Err(made()),
+            // The next connection may grow again.
+            Some(Trouble::Full) => {
+                self.connection = None;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// SQLite takes a limit below the database's size for that size.
+    async fn forbid_growth(&mut self) -> Result<(), sqlx::Error> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => SqliteConnection::connect_with(&self.options).await?,
+        };
+        let connection = self.connection.insert(connection);
+        sqlx::query("PRAGMA max_page_count = 1").execute(connection).await?;
+        Ok(())
     }
 
     /// Runs the group in one transaction, each closure in a savepoint of its own.
