@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::fault::{Action, Fault};
 use super::host::{Host, Process};
-use super::parts::CLOUD;
+use super::parts::{Agent, CLOUD};
 use super::trace::Happening;
 use super::world::{SimError, World, list};
 
@@ -22,6 +22,10 @@ impl World {
         match action {
             Action::Fault(fault) => self.fault(fault),
             Action::Drain { host, drained } => self.drain(host, *drained),
+            Action::Enrol { host } => {
+                self.agent(host)?.enrol_again.set(true);
+                self.start(host)
+            }
             Action::SetPassword {
                 tenant,
                 user,
@@ -93,7 +97,7 @@ impl World {
             Fault::ClockJump { host, ms } => self.host("host", host)?.clock.jump(*ms),
             Fault::Store { fault, times } => self.cloud.place.set(*fault, *times),
             Fault::StoreWell => self.cloud.place.clear(),
-            Fault::TearFile { host, tear } => self.host("host", host)?.disk.tear_next(*tear),
+            Fault::TearFile { host, tear, nth } => self.host("host", host)?.disk.tear(*tear, *nth),
             Fault::Directory { host, fault, times } => {
                 let controller = self.controllers.get(host).ok_or_else(|| SimError::Unknown {
                     field: "host",
@@ -172,12 +176,16 @@ impl World {
         self.inboxes.get(number.checked_sub(1)?).cloned()
     }
 
-    fn drain(&mut self, host: &str, drained: bool) -> Result<(), SimError> {
-        let agent = self.agents.get(host).ok_or_else(|| SimError::Unknown {
+    fn agent(&self, host: &str) -> Result<&Rc<Agent>, SimError> {
+        self.agents.get(host).ok_or_else(|| SimError::Unknown {
             field: "host",
             value: host.to_owned(),
             expected: list(self.agents.keys().map(String::as_str)),
-        })?;
+        })
+    }
+
+    fn drain(&mut self, host: &str, drained: bool) -> Result<(), SimError> {
+        let agent = self.agent(host)?;
         let (tenant, id) = (self.tenant(&agent.tenant)?, *agent.id.borrow());
         let Some(id) = id else {
             return Err(SimError::Refused(format!("{host} is not enrolled")));

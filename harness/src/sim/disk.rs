@@ -31,7 +31,8 @@ pub enum Tear {
 struct Inner {
     live: BTreeMap<PathBuf, Vec<u8>>,
     durable: BTreeMap<PathBuf, Vec<u8>>,
-    tear: Option<Tear>,
+    /// Where it dies, and in which of the replacements to come.
+    tear: Option<(Tear, u32)>,
     dying: bool,
 }
 
@@ -54,9 +55,9 @@ impl SimDisk {
         }
     }
 
-    /// The host dies at this point of its next replacement.
-    pub(super) fn tear_next(&self, tear: Tear) {
-        self.lock().tear = Some(tear);
+    /// The host dies at this point of the `nth` of its replacements to come, from 1.
+    pub(super) fn tear(&self, tear: Tear, nth: u32) {
+        self.lock().tear = Some((tear, nth));
     }
 
     /// Whether the host has died in a replacement since this was last asked.
@@ -70,7 +71,6 @@ impl SimDisk {
         let Inner { live, durable, .. } = &mut *inner;
         durable.retain(|path, _| live.contains_key(path) || below(self.random.as_ref(), 2) == 0);
         *live = durable.clone();
-        inner.tear = None;
         inner.dying = false;
     }
 
@@ -89,6 +89,13 @@ impl Inner {
             self.durable.insert(path.clone(), bytes.to_vec());
         }
         self.live.insert(path, bytes.to_vec());
+    }
+
+    /// Whether the host dies in this replacement, and where.
+    fn due(&mut self) -> Option<Tear> {
+        let (tear, nth) = self.tear?;
+        self.tear = (nth > 1).then(|| (tear, nth - 1));
+        (nth <= 1).then_some(tear)
     }
 
     /// What was removed from the folder is removed for good.
@@ -118,7 +125,7 @@ impl Disk for SimDisk {
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut inner = self.lock();
-        let Some(tear) = inner.tear.take() else {
+        let Some(tear) = inner.due() else {
             inner.put(path.to_owned(), bytes, true);
             inner.sync_folder(path.parent());
             return Ok(());
@@ -195,7 +202,8 @@ mod tests {
             for seed in 0..40 {
                 let (disk, gate) = disk(seed);
                 disk.replace(path, b"old").unwrap();
-                disk.tear_next(tear);
+                disk.tear(tear, 2);
+                disk.replace(Path::new("/agent/trial"), b"first").unwrap();
                 assert!(disk.replace(path, b"new").is_err());
                 assert!(gate.is_shut() && disk.take_dying());
                 disk.crash();

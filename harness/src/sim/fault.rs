@@ -179,12 +179,16 @@ pub enum Fault {
     },
     /// The cloud's database is well again.
     StoreWell,
-    /// A host dies in the middle of its next replacement of a file.
+    /// A host dies in the middle of the replacement of a file.
     TearFile {
         /// The host.
         host: String,
         /// How far it gets.
         tear: Tear,
+        /// In which of its replacements to come, from 1. An agent that enrols makes two: a trial, and
+        /// its identity.
+        #[serde(default = "first")]
+        nth: u32,
     },
     /// A domain controller has this trouble.
     Directory {
@@ -198,6 +202,10 @@ pub enum Fault {
     },
 }
 
+fn first() -> u32 {
+    1
+}
+
 /// What happens at one time of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -209,6 +217,11 @@ pub enum Action {
         host: String,
         /// Whether it is drained.
         drained: bool,
+    },
+    /// An agent is enrolled once more: its process is started anew and replaces its identity.
+    Enrol {
+        /// The agent's host.
+        host: String,
     },
     /// A user of a directory gets another password.
     SetPassword {
@@ -295,6 +308,7 @@ mod tests {
             Fault::TearFile {
                 host: "agent1".into(),
                 tear: Tear::Renamed,
+                nth: 2,
             },
             Fault::StoreWell,
         ] {

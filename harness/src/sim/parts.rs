@@ -1,10 +1,10 @@
 //! The software of the hosts: the parts of the product and the directory as they are, each started over
 //! its host's seams. A process that ends is left ended: nobody but the plan starts it again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,6 +154,8 @@ pub(super) struct Agent {
     pub(super) attached: RefCell<Option<watch::Receiver<Attached>>>,
     /// As it was last enrolled.
     pub(super) id: RefCell<Option<AgentId>>,
+    /// Whether the next process replaces the identity.
+    pub(super) enrol_again: Cell<bool>,
 }
 
 fn cloud_address() -> HostPort {
@@ -168,11 +170,12 @@ impl Agent {
         let stop = self.host.starts();
         let seams = self.host.seams();
         let state = PathBuf::from("/agent");
-        let missing = postern_agent::trust::Identity::exists(seams.disk.as_ref(), &state);
-        if !missing.unwrap_or(false) {
+        let known = postern_agent::trust::Identity::exists(seams.disk.as_ref(), &state);
+        let again = self.enrol_again.take();
+        if again || !known.unwrap_or(false) {
             tokio::select! {
                 () = stop.cancelled() => return self.host.ends(Process::Ended),
-                () = self.enrol(&state) => {}
+                () = self.enrol(&state, again) => {}
             }
         }
         let config = match self.config(state) {
@@ -213,11 +216,11 @@ impl Agent {
     }
 
     /// As an administrator would who tries until it works, each time with a new token.
-    async fn enrol(&self, state: &std::path::Path) {
+    async fn enrol(&self, state: &Path, again: bool) {
         loop {
             let enrolled = match self.token().await {
                 None => Err("no token".to_owned()),
-                Some(token) => self.enrol_with(token, state).await.map_err(|error| chain(&error)),
+                Some(token) => self.enrol_with(token, state, again).await.map_err(|error| chain(&error)),
             };
             match enrolled {
                 Ok(id) => {
@@ -233,14 +236,15 @@ impl Agent {
     async fn enrol_with(
         &self,
         token: EnrolmentToken,
-        state: &std::path::Path,
+        state: &Path,
+        again: bool,
     ) -> Result<AgentId, EnrolError> {
         let enrolment = Enrolment {
             cloud: cloud_address(),
             token,
             state: state.to_owned(),
             host_name: self.host.name.to_string(),
-            replace_identity: false,
+            replace_identity: again,
         };
         let enrolled = postern_agent::enrol(enrolment, &self.host.seams()).await?;
         Ok(enrolled.agent)

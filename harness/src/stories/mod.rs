@@ -7,6 +7,7 @@ mod flow;
 mod partition;
 mod speed;
 mod stage;
+mod troubles;
 
 pub use stage::{Failed, Report, Stage};
 
@@ -42,6 +43,11 @@ pub const STORIES: &[Story] = &[
         name: "partition_and_repair",
         about: "an agent is cut off from the cloud under load, in both ways and in one, and comes back",
         play: partition::partition_and_repair,
+    },
+    Story {
+        name: "troubles",
+        about: "hosts hang, the store and the directory fail, clocks jump, an agent dies writing its identity",
+        play: troubles::troubles,
     },
     Story {
         name: "speed",
