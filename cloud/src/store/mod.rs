@@ -123,7 +123,9 @@ impl Store {
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_WAIT_MAX);
+            .busy_timeout(BUSY_WAIT_MAX)
+            // What undoes a savepoint would go through a file otherwise.
+            .pragma("temp_store", "memory");
         let connection = ground.run(connect(&options)).await??;
         let readers = Readers::new(options.clone().read_only(true), ground.clone());
         let writer = Writer::start(ground, options, connection, lock.clone(), seams, stop);

@@ -208,7 +208,7 @@ impl Task {
         Ok(())
     }
 
-    /// Runs the group in one transaction, each closure in a savepoint of its own.
+    /// Runs the group in one transaction, each closure in a savepoint of its own if there are several.
     async fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -216,6 +216,14 @@ impl Task {
         };
         let connection = self.connection.insert(connection);
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        // Alone it disturbs nobody: the way to the database's thread and back is saved twice.
+        if let [alone] = group {
+            return if alone.run(&mut transaction).await {
+                transaction.commit().await
+            } else {
+                transaction.rollback().await
+            };
+        }
         for job in group {
             let mut savepoint = transaction.begin().await?;
             if job.run(&mut savepoint).await {

@@ -20,6 +20,7 @@ mod act;
 mod admin;
 mod build;
 mod client;
+mod cpu;
 mod disk;
 mod fault;
 mod gate;

@@ -17,6 +17,7 @@ use postern_proto::ids::{AgentId, TenantId};
 
 use super::admin::{SetUp, not_answered};
 use super::build;
+use super::cpu;
 use super::client::{Access, Arrival, Book, Client, Inbox, Observation};
 use super::fault::Action;
 use super::host::{Host, Process};
@@ -139,7 +140,8 @@ pub(super) struct Ground {
 
 impl World {
     /// Builds the world of `topology` from `seed` and runs it until all agents are attached: that is its
-    /// start, from which all times of its plan and of what was seen count.
+    /// start, from which all times of its plan and of what was seen count. The calling thread stays on
+    /// one core from then on.
     ///
     /// # Errors
     /// [`SimError`] if the topology cannot be built, or does not get that far.
@@ -153,6 +155,10 @@ impl World {
     /// # Errors
     /// As [`World::new`].
     pub fn traced(seed: u64, topology: Topology, lines: Option<File>) -> Result<Self, SimError> {
+        // Only speed is lost where it is forbidden.
+        if let Err(error) = cpu::stay_on_one() {
+            tracing::debug!(%error, "the simulation has no core of its own");
+        }
         let ground = build::ground(seed, &topology, lines)?;
         let mut world = Self {
             sim: ground.sim,

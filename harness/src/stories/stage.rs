@@ -1,5 +1,6 @@
 //! What a story stands on: its seed, its world, and what it found.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use postern_directory_mock::{Directory, DirectoryBuilder, Population};
 use postern_kit::random::{Random, SeededRandom};
 use postern_proto::wire::signin::sign_in_response::Outcome;
 
-use crate::sim::{Load, Observation, SimError, Topology, World};
+use crate::sim::{Answer, Load, Observation, SimError, Topology, World};
 
 /// Why a story did not end as it should.
 #[derive(Debug, thiserror::Error)]
@@ -100,16 +101,21 @@ impl Stage {
         self.report.digest = Some(world.digest());
         let failures = world.failures();
         ensure(failures.is_empty(), || format!("processes failed: {failures:?}"))?;
-        let records = world.sign_ins()?;
-        let observations = world.observations();
-        let mut unlogged = observations.iter().filter_map(Observation::request);
-        let logged: std::collections::BTreeSet<_> =
-            records.iter().map(|record| record.request.to_string()).collect();
-        ensure(logged.len() == records.len(), || "a sign-in has two records".to_owned())?;
-        match unlogged.find(|request| !logged.contains(*request)) {
-            None => Ok(()),
-            Some(request) => Err(Failed::Broken(format!("answered sign-in {request} has no record"))),
+        let mut logged = BTreeSet::new();
+        for record in world.sign_ins()? {
+            if !logged.insert(record.request.to_string()) {
+                return Err(Failed::Broken(format!("sign-in {} has two records", record.request)));
+            }
         }
+        for one in &world.observations() {
+            let Some((_, Answer::Outcome { outcome, request, .. })) = &one.answered else {
+                continue;
+            };
+            // "Unavailable" is also what is said when nothing can be written.
+            let found = logged.contains(request) || *outcome == Outcome::Unavailable;
+            ensure(found, || format!("answered sign-in {request} has no record: {one:?}"))?;
+        }
+        Ok(())
     }
 }
 
