@@ -19,17 +19,25 @@ pub enum Access {
     Read,
 }
 
-/// What goes wrong with one access.
+/// What happens to one access.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// It begins this much later.
+    pub wait: Duration,
+    /// How it fails, if it does.
+    pub failure: Option<Failure>,
+}
+
+/// How an access fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// It fails, and nothing was done.
+pub enum Failure {
+    /// Nothing was done.
     Before,
     /// It is done and durable, and the caller is told that it failed. For a read the same as `Before`.
     After,
-    /// The database may not grow: a write that needs a page more fails as on a full disk.
+    /// The database may not grow: a write that needs a page more fails as on a full disk. For a read the
+    /// same as `Before`.
     Full,
-    /// It is done after this time.
-    Slow(Duration),
 }
 
 /// Another place for the work than the runtime that asks for it.
@@ -40,8 +48,8 @@ pub trait Place: fmt::Debug + Send + Sync {
     /// Dropping the future drops the work.
     fn run<'a>(&'a self, work: BoxFuture<'a, ()>) -> BoxFuture<'a, ()>;
 
-    /// What goes wrong with the next access, if anything.
-    fn trouble(&self, access: Access) -> Option<Trouble>;
+    /// What happens to the next access.
+    fn trouble(&self, access: Access) -> Trouble;
 }
 
 /// Where the work is run.
@@ -73,18 +81,16 @@ impl Ground {
         outcome.ok_or(StoreError::Closed)
     }
 
-    /// What goes wrong with the next access. A slow one has waited when this returns.
-    pub(super) async fn trouble(&self, access: Access) -> Option<Trouble> {
+    /// How the next access fails, if it does. It has waited as long as it has to when this returns.
+    pub(super) async fn trouble(&self, access: Access) -> Option<Failure> {
         let Self::Elsewhere(place) = self else {
             return None;
         };
-        match place.trouble(access)? {
-            Trouble::Slow(wait) => {
-                tokio::time::sleep(wait).await;
-                None
-            }
-            other => Some(other),
+        let Trouble { wait, failure } = place.trouble(access);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
         }
+        failure
     }
 }
 

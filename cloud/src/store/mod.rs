@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 /// A connection inside a transaction, or one that only reads.
 pub use sqlx::SqliteConnection as Connection;
 
-pub use ground::{Access, Ground, Place, Trouble};
+pub use ground::{Access, Failure, Ground, Place, Trouble};
 use readers::Readers;
 use writer::Writer;
 

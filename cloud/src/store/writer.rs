@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::StoreError;
-use super::ground::{Access, Ground, Trouble, made};
+use super::ground::{Access, Failure, Ground, made};
 
 /// Closures that wait for the writer; one more caller waits for room. At 128 per commit and a
 /// commit of some milliseconds this is a queue of well under a second.
@@ -174,22 +174,22 @@ impl Task {
     /// Commits the group where the work is run, with the troubles that wait for it there.
     async fn write(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
         let ground = self.ground.clone();
-        let trouble = ground.trouble(Access::Write).await;
-        if trouble == Some(Trouble::Before) {
+        let failure = ground.trouble(Access::Write).await;
+        if failure == Some(Failure::Before) {
             return Err(made());
         }
         let written = ground.run(async {
-            if trouble == Some(Trouble::Full) {
+            if failure == Some(Failure::Full) {
                 self.forbid_growth().await?;
             }
             self.commit(group).await
         });
         // What a place does not run was not committed.
         written.await.map_err(|_| sqlx::Error::WorkerCrashed)??;
-        match trouble {
-            Some(Trouble::After) => Err(made()),
+        match failure {
+            Some(Failure::After) => Err(made()),
             // The next connection may grow again.
-            Some(Trouble::Full) => {
+            Some(Failure::Full) => {
                 self.connection = None;
                 Ok(())
             }
@@ -204,7 +204,9 @@ impl Task {
             None => SqliteConnection::connect_with(&self.options).await?,
         };
         let connection = self.connection.insert(connection);
-        sqlx::query("PRAGMA max_page_count = 1").execute(connection).await?;
+        sqlx::query("PRAGMA max_page_count = 1")
+            .execute(connection)
+            .await?;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use postern_cloud::store::{Access, Ground, Place, Store, StoreError, Trouble};
+use postern_cloud::store::{Access, Failure, Ground, Place, Store, StoreError, Trouble};
 use postern_kit::Seams;
 use sqlx::query;
 use tokio::time::Instant;
@@ -18,8 +18,20 @@ use super::{NONE, insert, note, notes, select};
 struct Script(Arc<Mutex<VecDeque<(Access, Trouble)>>>);
 
 impl Script {
-    fn next(&self, access: Access, trouble: Trouble) {
-        self.0.lock().unwrap().push_back((access, trouble));
+    fn fails(&self, access: Access, failure: Failure) {
+        let (wait, failure) = (Duration::ZERO, Some(failure));
+        self.0
+            .lock()
+            .unwrap()
+            .push_back((access, Trouble { wait, failure }));
+    }
+
+    fn waits(&self, access: Access, wait: Duration) {
+        let failure = None;
+        self.0
+            .lock()
+            .unwrap()
+            .push_back((access, Trouble { wait, failure }));
     }
 }
 
@@ -28,11 +40,10 @@ impl Place for Script {
         Box::pin(async move { futures::executor::block_on(tokio::task::unconstrained(work)) })
     }
 
-    fn trouble(&self, access: Access) -> Option<Trouble> {
+    fn trouble(&self, access: Access) -> Trouble {
         let mut script = self.0.lock().unwrap();
-        let next = script.front().filter(|(of, _)| *of == access)?.1;
-        script.pop_front();
-        Some(next)
+        let next = script.pop_front_if(|(of, _)| *of == access);
+        next.map(|(_, trouble)| trouble).unwrap_or_default()
     }
 }
 
@@ -65,13 +76,13 @@ async fn what_failed_before_is_not_there_and_what_failed_after_is() {
     let folder = tempfile::tempdir().unwrap();
     let script = Script::default();
     let store = open(script.clone(), &folder).await.unwrap();
-    script.next(Access::Write, Trouble::Before);
+    script.fails(Access::Write, Failure::Before);
     assert!(matches!(note(&store, 1).await, Err(StoreError::Commit(_))));
     assert_eq!(notes(&store).await, NONE);
-    script.next(Access::Write, Trouble::After);
+    script.fails(Access::Write, Failure::After);
     assert!(matches!(note(&store, 2).await, Err(StoreError::Commit(_))));
     assert_eq!(notes(&store).await, [2]);
-    script.next(Access::Read, Trouble::Before);
+    script.fails(Access::Read, Failure::Before);
     let refused = store.read(|c| Box::pin(select(c))).await;
     assert!(matches!(refused, Err(StoreError::Statement(_))));
     note(&store, 3).await.unwrap();
@@ -79,22 +90,24 @@ async fn what_failed_before_is_not_there_and_what_failed_after_is() {
     store.close().await;
 }
 
+/// Needs many pages, all of which must be new.
+async fn big(store: &Store) -> Result<(), StoreError> {
+    let work = store.transact(|c| {
+        Box::pin(async move {
+            insert(c, 1).await?;
+            let table = "CREATE TABLE big AS SELECT zeroblob(1000000) AS bytes";
+            Ok(query(table).execute(c).await.map(drop)?)
+        })
+    });
+    work.await
+}
+
 #[tokio::test]
 async fn a_full_disk_takes_nothing_and_takes_again_when_it_has_room() {
     let folder = tempfile::tempdir().unwrap();
     let script = Script::default();
     let store = open(script.clone(), &folder).await.unwrap();
-    let big = |store: &Store| {
-        store.transact(|c| {
-            Box::pin(async move {
-                insert(c, 1).await?;
-                // Many pages, all of which must be new.
-                let table = "CREATE TABLE big AS SELECT zeroblob(1000000) AS bytes";
-                Ok(query(table).execute(c).await.map(drop)?)
-            })
-        })
-    };
-    script.next(Access::Write, Trouble::Full);
+    script.fails(Access::Write, Failure::Full);
     let full = big(&store).await.unwrap_err();
     assert!(
         postern_kit::telemetry::chain(&full).contains("database or disk is full"),
@@ -112,9 +125,9 @@ async fn a_slow_store_takes_its_time_and_no_more() {
     let script = Script::default();
     let store = open(script.clone(), &folder).await.unwrap();
     let began = Instant::now();
-    script.next(Access::Write, Trouble::Slow(Duration::from_secs(3)));
+    script.waits(Access::Write, Duration::from_secs(3));
     note(&store, 1).await.unwrap();
-    script.next(Access::Read, Trouble::Slow(Duration::from_secs(4)));
+    script.waits(Access::Read, Duration::from_secs(4));
     assert_eq!(notes(&store).await, [1]);
     assert_eq!(began.elapsed(), Duration::from_secs(7));
     store.close().await;
@@ -129,8 +142,8 @@ impl Place for Nowhere {
         Box::pin(std::future::ready(()))
     }
 
-    fn trouble(&self, _: Access) -> Option<Trouble> {
-        None
+    fn trouble(&self, _: Access) -> Trouble {
+        Trouble::default()
     }
 }
 

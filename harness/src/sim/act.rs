@@ -18,7 +18,8 @@ impl World {
     /// [`SimError::Unknown`] if it names something that is not there.
     pub fn apply(&mut self, action: &Action) -> Result<(), SimError> {
         // A password in an action is the mock's.
-        self.trace.add("plan", "", Happening::Event(&format!("{action:?}")));
+        self.trace
+            .add("plan", "", Happening::Event(&format!("{action:?}")));
         match action {
             Action::Fault(fault) => self.fault(fault),
             Action::Drain { host, drained } => self.drain(host, *drained),
@@ -125,7 +126,9 @@ impl World {
         self.host(first, a)?;
         self.host(second, b)?;
         if a == b {
-            return Err(SimError::Refused(format!("{second}: {b:?} is {first} as well; expected another host")));
+            return Err(SimError::Refused(format!(
+                "{second}: {b:?} is {first} as well; expected another host"
+            )));
         }
         Ok(())
     }

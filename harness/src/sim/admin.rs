@@ -65,6 +65,9 @@ pub(super) struct SetUp {
     pub(super) secret: Zeroizing<String>,
 }
 
+/// All tenants, by their short names.
+pub(super) type SetUps = BTreeMap<Arc<str>, SetUp>;
+
 #[derive(Debug, thiserror::Error)]
 enum NotSetUp {
     #[error("a name is none")]
@@ -77,10 +80,7 @@ enum NotSetUp {
 ///
 /// # Errors
 /// What is wrong with the plan, with the tenant's name.
-pub(super) async fn set_up(
-    admin: &Administration,
-    plans: &[ToSetUp],
-) -> Result<BTreeMap<Arc<str>, SetUp>, String> {
+pub(super) async fn set_up(admin: &Administration, plans: &[ToSetUp]) -> Result<SetUps, String> {
     let mut done = BTreeMap::new();
     for plan in plans {
         let tenant = one(admin, plan).await;

@@ -65,7 +65,7 @@ pub(super) fn ground(seed: u64, topology: &Topology, lines: Option<File>) -> Res
     let cloud = Rc::new(Cloud {
         host: made.host(CLOUD),
         config: config(folder.path(), identity, topology),
-        place: StandingStill::new(random::stream(seed, "cloud/store")),
+        place: StandingStill::new(topology.commit, random::stream(seed, "cloud/store")),
         plans: plans.collect(),
         set_up: Default::default(),
         jobs: Jobs::default(),
@@ -73,7 +73,10 @@ pub(super) fn ground(seed: u64, topology: &Topology, lines: Option<File>) -> Res
     let mut directories = BTreeMap::new();
     for tenant in tenants {
         made.agents(&tenant, &cloud);
-        if directories.insert(tenant.plan.name.as_str().into(), tenant.directory).is_some() {
+        if directories
+            .insert(tenant.plan.name.as_str().into(), tenant.directory)
+            .is_some()
+        {
             let text = format!("tenant {:?} is there twice", tenant.plan.name);
             return Err(SimError::Topology(text));
         }
@@ -132,7 +135,8 @@ impl Made {
         let Some(first) = hosts.first() else {
             return Err(SimError::Topology(format!("tenant {}: no controller", plan.name)));
         };
-        let directory = DirectoryHandle::open(&plan.directory, &first.seams()).map_err(|error| wrong(&error))?;
+        let directory =
+            DirectoryHandle::open(&plan.directory, &first.seams()).map_err(|error| wrong(&error))?;
         let ca = authority(maker)?;
         for host in &hosts {
             let controller = Controller {
@@ -142,7 +146,8 @@ impl Made {
                 flavour: plan.flavour,
                 faults: Default::default(),
             };
-            self.controllers.insert(host.name.to_string(), Rc::new(controller));
+            self.controllers
+                .insert(host.name.to_string(), Rc::new(controller));
         }
         Ok(Tenant {
             plan,
@@ -220,7 +225,8 @@ fn folder() -> std::io::Result<tempfile::TempDir> {
 
 fn authority(seams: &Seams) -> Result<Arc<TestCa>, SimError> {
     let made = TestCa::generate(seams);
-    made.map(Arc::new).map_err(|error| SimError::Topology(chain(&error)))
+    made.map(Arc::new)
+        .map_err(|error| SimError::Topology(chain(&error)))
 }
 
 fn config(folder: &Path, identity: Identity, topology: &Topology) -> CloudConfig {

@@ -162,7 +162,10 @@ mod tests {
 
     fn disk(seed: u64) -> (SimDisk, Gate) {
         let gate = Gate::default();
-        (SimDisk::new(Arc::new(SeededRandom::new(seed)), gate.clone()), gate)
+        (
+            SimDisk::new(Arc::new(SeededRandom::new(seed)), gate.clone()),
+            gate,
+        )
     }
 
     #[test]

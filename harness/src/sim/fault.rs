@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use postern_directory_mock::{AccountState, Accepting, BindFault, Faults};
+use postern_directory_mock::{Accepting, AccountState, BindFault, Faults};
 use serde::{Deserialize, Serialize};
 
 use super::disk::Tear;

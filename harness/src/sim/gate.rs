@@ -2,7 +2,8 @@
 //! out of it or goes into it until it goes on.
 //!
 //! The simulator cannot stop a host's timers. So inside of it time goes on, and what its timers do
-//! meanwhile is seen by others when it goes on, as with a process whose timers all fire at once then.
+//! meanwhile is seen by others when it goes on, as with a process whose timers all fire at once then. Only
+//! a connection that it gives up meanwhile is seen to close at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -140,7 +140,10 @@ mod tests {
         assert!(arrivals.is_sorted_by_key(|arrival| arrival.at));
         let span = Duration::from_secs(5)..Duration::from_secs(105);
         assert!(arrivals.iter().all(|arrival| span.contains(&arrival.at)));
-        let wrong = arrivals.iter().filter(|arrival| &*arrival.username == "bert").count();
+        let wrong = arrivals
+            .iter()
+            .filter(|arrival| &*arrival.username == "bert")
+            .count();
         assert!((1_000..1_500).contains(&wrong), "{wrong}");
         assert!(arrivals.iter().all(|arrival| &*arrival.username != "nobody"));
         assert!(arrivals.iter().any(|arrival| arrival.client == 1));
@@ -151,9 +154,21 @@ mod tests {
         let arrivals = load(Rate { from: 0.0, to: 50.0 }).arrivals(&SeededRandom::new(2));
         let half = Duration::from_secs(55);
         let early = arrivals.iter().filter(|arrival| arrival.at < half).count();
-        assert!(early * 2 < arrivals.len() - early, "{early} of {}", arrivals.len());
-        assert!(load(Rate::constant(0.0)).arrivals(&SeededRandom::new(3)).is_empty());
-        assert!(load(Rate::constant(f64::NAN)).arrivals(&SeededRandom::new(3)).is_empty());
+        assert!(
+            early * 2 < arrivals.len() - early,
+            "{early} of {}",
+            arrivals.len()
+        );
+        assert!(
+            load(Rate::constant(0.0))
+                .arrivals(&SeededRandom::new(3))
+                .is_empty()
+        );
+        assert!(
+            load(Rate::constant(f64::NAN))
+                .arrivals(&SeededRandom::new(3))
+                .is_empty()
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //!   except for those inside TLS, whose lengths do not vary.
 //! * Time moves in steps (5 ms unless the topology says otherwise). Messages arrive and events happen
 //!   at the beginning of a step; timers and arrivals are exact to a millisecond.
+//! * One real clock is left: `h2` forgets streams that it has reset after a second of real time.
 //! * The database answers while virtual time stands still; slowness is a [`StoreFault`].
 
 mod act;

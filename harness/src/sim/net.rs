@@ -55,7 +55,12 @@ impl SimNet {
         };
         let dialled = tokio::time::timeout(CONNECT_WAIT_MAX, dial)
             .await
-            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection within 5 s")));
+            .unwrap_or_else(|_| {
+                Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "no connection within 5 s",
+                ))
+            });
         match dialled {
             Ok(stream) => self.wrap(stream, Happening::Connected),
             Err(error) => {
@@ -95,7 +100,8 @@ impl Net for SimNet {
             let text = "the simulation has LDAPS only; StartTLS is tested on real sockets";
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
-        let name = tls::server_name(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let name =
+            tls::server_name(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let stream = self.dial(host, port).await?;
         let handshake = tokio_rustls::TlsConnector::from(tls.clone()).connect(name, stream);
         let mut far = tokio::time::timeout(CONNECT_WAIT_MAX, handshake)
@@ -150,7 +156,11 @@ impl Traced {
 }
 
 impl AsyncRead for Traced {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         ready!(self.of.gate.poll(cx));
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;

@@ -2,7 +2,6 @@
 //! its host's seams. A process that ends is left ended: nobody but the plan starts it again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -24,7 +23,7 @@ use postern_proto::enrolment::EnrolmentToken;
 use postern_proto::ids::AgentId;
 use tokio::sync::{oneshot, watch};
 
-use super::admin::{Jobs, SetUp, ToSetUp, set_up};
+use super::admin::{Jobs, SetUp, SetUps, ToSetUp, set_up};
 use super::host::{Host, Process};
 use super::store::StandingStill;
 
@@ -60,7 +59,7 @@ pub(super) struct Cloud {
     pub(super) place: StandingStill,
     pub(super) plans: Vec<ToSetUp>,
     /// What the first start made of the plans.
-    pub(super) set_up: RefCell<Option<Result<BTreeMap<Arc<str>, SetUp>, String>>>,
+    pub(super) set_up: RefCell<Option<Result<SetUps, String>>>,
     pub(super) jobs: Jobs,
 }
 
@@ -220,7 +219,10 @@ impl Agent {
         loop {
             let enrolled = match self.token().await {
                 None => Err("no token".to_owned()),
-                Some(token) => self.enrol_with(token, state, again).await.map_err(|error| chain(&error)),
+                Some(token) => self
+                    .enrol_with(token, state, again)
+                    .await
+                    .map_err(|error| chain(&error)),
             };
             match enrolled {
                 Ok(id) => {

@@ -10,7 +10,9 @@ use postern_kit::random::SeededRandom;
 pub(super) fn stream(seed: u64, name: &str) -> Arc<SeededRandom> {
     let digest = sha256(format!("{seed}/{name}").as_bytes());
     let (first, _) = digest.split_at(8);
-    let own = first.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+    let own = first
+        .iter()
+        .fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
     Arc::new(SeededRandom::new(own))
 }
 

@@ -10,6 +10,9 @@ pub(super) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text)
-        .map_err(|_| de::Error::custom(format_args!("{text:?}: expected a duration such as 250ms or 30 min")))
+    humantime::parse_duration(&text).map_err(|_| {
+        de::Error::custom(format_args!(
+            "{text:?}: expected a duration such as 250ms or 30 min"
+        ))
+    })
 }

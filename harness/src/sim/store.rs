@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use postern_cloud::store::{Access, Place, Trouble};
+use postern_cloud::store::{Access, Failure, Place, Trouble};
 use postern_kit::random::{Random, below};
 use serde::{Deserialize, Serialize};
 
@@ -37,14 +37,17 @@ struct State {
 /// The place. Clones share its troubles.
 #[derive(Clone, Debug)]
 pub(super) struct StandingStill {
+    /// What every write takes, in simulated time. Others come together meanwhile, and share the next one.
+    commit: Duration,
     state: Arc<Mutex<State>>,
     random: Arc<dyn Random>,
 }
 
 impl StandingStill {
-    /// Without troubles. What is unknown is drawn from `random`.
-    pub(super) fn new(random: Arc<dyn Random>) -> Self {
+    /// Without troubles; a write takes `commit`. What is unknown is drawn from `random`.
+    pub(super) fn new(commit: Duration, random: Arc<dyn Random>) -> Self {
         Self {
+            commit,
             state: Arc::default(),
             random,
         }
@@ -63,6 +66,22 @@ impl StandingStill {
         *self.lock() = State::default();
     }
 
+    /// The trouble of the next access, if it hits one of this kind.
+    fn hit(&self, access: Access) -> Option<StoreFault> {
+        let mut state = self.lock();
+        let fault = state.fault?;
+        let hits = access == Access::Write || matches!(fault, StoreFault::FailsBefore | StoreFault::Slow(_));
+        if !hits {
+            return None;
+        }
+        match &mut state.left {
+            Some(0) => return None,
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Some(fault)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,26 +94,22 @@ impl Place for StandingStill {
         Box::pin(async move { futures::executor::block_on(work) })
     }
 
-    fn trouble(&self, access: Access) -> Option<Trouble> {
-        let mut state = self.lock();
-        let fault = state.fault?;
-        let hits = access == Access::Write || matches!(fault, StoreFault::FailsBefore | StoreFault::Slow(_));
-        if !hits {
-            return None;
-        }
-        match &mut state.left {
-            Some(0) => return None,
-            Some(left) => *left -= 1,
-            None => {}
-        }
-        Some(match fault {
-            StoreFault::FailsBefore => Trouble::Before,
-            StoreFault::FailsAfter => Trouble::After,
-            StoreFault::Unknown if below(self.random.as_ref(), 2) == 0 => Trouble::Before,
-            StoreFault::Unknown => Trouble::After,
-            StoreFault::Full => Trouble::Full,
-            StoreFault::Slow(by) => Trouble::Slow(by),
-        })
+    fn trouble(&self, access: Access) -> Trouble {
+        let fault = self.hit(access);
+        let wait = match (access, fault) {
+            (_, Some(StoreFault::Slow(by))) => by,
+            (Access::Write, _) => self.commit,
+            (Access::Read, _) => Duration::ZERO,
+        };
+        let failure = match fault {
+            None | Some(StoreFault::Slow(_)) => None,
+            Some(StoreFault::FailsBefore) => Some(Failure::Before),
+            Some(StoreFault::FailsAfter) => Some(Failure::After),
+            Some(StoreFault::Unknown) if below(self.random.as_ref(), 2) == 0 => Some(Failure::Before),
+            Some(StoreFault::Unknown) => Some(Failure::After),
+            Some(StoreFault::Full) => Some(Failure::Full),
+        };
+        Trouble { wait, failure }
     }
 }
 
@@ -103,17 +118,32 @@ mod tests {
     use super::*;
     use postern_kit::random::SeededRandom;
 
+    const COMMIT: Duration = Duration::from_millis(2);
+
+    fn place() -> StandingStill {
+        StandingStill::new(COMMIT, Arc::new(SeededRandom::new(1)))
+    }
+
     #[test]
     fn a_trouble_hits_what_it_is_for_as_often_as_asked() {
-        let place = StandingStill::new(Arc::new(SeededRandom::new(1)));
-        assert_eq!(place.trouble(Access::Write), None);
+        let place = place();
         place.set(StoreFault::FailsAfter, Some(2));
-        let seen = [Access::Read, Access::Write, Access::Write, Access::Write].map(|of| place.trouble(of));
-        assert_eq!(seen, [None, Some(Trouble::After), Some(Trouble::After), None]);
+        let accesses = [Access::Read, Access::Write, Access::Write, Access::Write];
+        let seen = accesses.map(|access| place.trouble(access).failure);
+        assert_eq!(seen, [None, Some(Failure::After), Some(Failure::After), None]);
         place.set(StoreFault::Unknown, None);
-        let seen: Vec<_> = (0..40).map(|_| place.trouble(Access::Write)).collect();
-        assert!(seen.contains(&Some(Trouble::Before)) && seen.contains(&Some(Trouble::After)));
+        let seen: Vec<_> = (0..40).map(|_| place.trouble(Access::Write).failure).collect();
+        assert!(seen.contains(&Some(Failure::Before)) && seen.contains(&Some(Failure::After)));
         place.clear();
-        assert_eq!(place.trouble(Access::Write), None);
+        assert_eq!(place.trouble(Access::Write).failure, None);
+    }
+
+    #[test]
+    fn a_write_takes_its_time_and_a_read_only_when_it_is_slow() {
+        let place = place();
+        let waits = || [Access::Write, Access::Read].map(|access| place.trouble(access).wait);
+        assert_eq!(waits(), [COMMIT, Duration::ZERO]);
+        place.set(StoreFault::Slow(COMMIT * 10), None);
+        assert_eq!(waits(), [COMMIT * 10; 2]);
     }
 }

@@ -86,7 +86,12 @@ pub struct Topology {
     pub latency: Latency,
     /// Links that differ.
     pub links: Vec<Link>,
+    /// What a write takes in the cloud's database, commit included.
+    pub commit: Duration,
 }
+
+/// A small server's solid state disk.
+const COMMIT: Duration = Duration::from_millis(2);
 
 /// A tick that lets an hour of light traffic pass in seconds and still is below what people notice.
 const TICK: Duration = Duration::from_millis(5);
@@ -105,6 +110,7 @@ impl Topology {
                 max: Duration::from_millis(10),
             },
             links: Vec::new(),
+            commit: COMMIT,
         }
     }
 }

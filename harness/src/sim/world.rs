@@ -15,10 +15,10 @@ use postern_kit::clock::Timestamp;
 use postern_kit::tls::Certificate;
 use postern_proto::ids::{AgentId, TenantId};
 
-use super::admin::{SetUp, not_answered};
+use super::admin::{SetUps, not_answered};
 use super::build;
-use super::cpu;
 use super::client::{Access, Arrival, Book, Client, Inbox, Observation};
+use super::cpu;
 use super::fault::Action;
 use super::host::{Host, Process};
 use super::parts::{Agent, CLOUD, Cloud, Controller, PUBLIC_PORT};
@@ -37,7 +37,9 @@ const JOB_WAIT_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum SimError {
     /// The program was built without what makes runs repeatable.
-    #[error("this program cannot simulate: it was built without `--cfg tokio_unstable`, which .cargo/config.toml sets")]
+    #[error(
+        "this program cannot simulate: it was built without `--cfg tokio_unstable`, which .cargo/config.toml sets"
+    )]
     Build,
     /// The topology cannot be built.
     #[error("topology: {0}")]
@@ -111,7 +113,7 @@ pub struct World {
     arrivals: BTreeMap<(Duration, u64), Arrival>,
     actions: BTreeMap<(Duration, u64), Action>,
     planned: u64,
-    set_up: BTreeMap<Arc<str>, SetUp>,
+    set_up: SetUps,
     _folder: tempfile::TempDir,
 }
 
@@ -204,7 +206,8 @@ impl World {
             if ends.iter().any(|name| name.starts_with("client")) == of_clients {
                 self.host("links.a", &link.a)?;
                 self.host("links.b", &link.b)?;
-                self.sim.set_link_latency(link.a.as_str(), link.b.as_str(), link.latency);
+                self.sim
+                    .set_link_latency(link.a.as_str(), link.b.as_str(), link.latency);
             }
         }
         Ok(())
@@ -348,10 +351,17 @@ impl World {
     }
 
     fn state(&self) -> String {
-        let hosts = self.hosts.iter().map(|(name, host)| format!("{name}: {:?}", host.process.borrow()));
+        let hosts = self
+            .hosts
+            .iter()
+            .map(|(name, host)| format!("{name}: {:?}", host.process.borrow()));
         let attached = self.agents().into_iter().filter(|agent| agent.attached).count();
         let hosts: Vec<_> = hosts.collect();
-        format!("{}; {attached} agents attached, {} sign-ins wait", hosts.join(", "), self.book.waiting())
+        format!(
+            "{}; {attached} agents attached, {} sign-ins wait",
+            hosts.join(", "),
+            self.book.waiting()
+        )
     }
 
     /// One tick.
@@ -371,9 +381,15 @@ impl World {
                 inbox.put(number, arrival);
             }
         }
-        self.sim.step().map_err(|error| SimError::Failed(error.to_string()))?;
+        self.sim
+            .step()
+            .map_err(|error| SimError::Failed(error.to_string()))?;
         self.time.set(self.sim.elapsed());
-        let dying: Vec<_> = self.hosts.iter().filter(|(_, host)| host.disk.take_dying()).collect();
+        let dying: Vec<_> = self
+            .hosts
+            .iter()
+            .filter(|(_, host)| host.disk.take_dying())
+            .collect();
         let dying: Vec<_> = dying.into_iter().map(|(name, _)| name.clone()).collect();
         for host in dying {
             self.crash(&host)?;
@@ -427,7 +443,9 @@ impl World {
                 host: agent.host.name.to_string(),
                 tenant: agent.tenant.clone(),
                 id: *agent.id.borrow(),
-                attached: attached.as_ref().is_some_and(|now| *now.borrow() == Attached::Yes)
+                attached: attached
+                    .as_ref()
+                    .is_some_and(|now| *now.borrow() == Attached::Yes)
                     && *process == Process::Running,
                 running: *process == Process::Running,
                 failure: match &*process {
@@ -480,7 +498,9 @@ impl World {
             })
         }));
         let asked = answer.clone();
-        self.wait("a job of administration", JOB_WAIT_MAX, move |_| asked.borrow().is_some())?;
+        self.wait("a job of administration", JOB_WAIT_MAX, move |_| {
+            asked.borrow().is_some()
+        })?;
         let value = answer.borrow_mut().take();
         value.ok_or_else(|| SimError::Failed("a job of administration had no answer".to_owned()))
     }

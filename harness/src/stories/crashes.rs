@@ -37,10 +37,18 @@ pub(super) fn agent_crash(stage: &mut Stage) -> Result<(), Failed> {
     let observations = world.observations();
     let signed_in = count(&observations, Outcome::SignedIn);
     let unavailable = count(&observations, Outcome::Unavailable);
-    stage.say(format!("{sent} sign-ins: {signed_in} signed in, {unavailable} unavailable"));
-    ensure(signed_in + unavailable == sent, || "somebody was told something else".to_owned())?;
-    ensure(signed_in * 100 >= sent * 99, || "fewer than 99 in 100 signed in".to_owned())?;
-    ensure(world.agents().iter().all(|agent| agent.attached), || "an agent did not come back".to_owned())?;
+    stage.say(format!(
+        "{sent} sign-ins: {signed_in} signed in, {unavailable} unavailable"
+    ));
+    ensure(signed_in + unavailable == sent, || {
+        "somebody was told something else".to_owned()
+    })?;
+    ensure(signed_in * 100 >= sent * 99, || {
+        "fewer than 99 in 100 signed in".to_owned()
+    })?;
+    ensure(world.agents().iter().all(|agent| agent.attached), || {
+        "an agent did not come back".to_owned()
+    })?;
     stage.end(&mut world)
 }
 
@@ -79,13 +87,18 @@ pub(super) fn cloud_crash(stage: &mut Stage) -> Result<(), Failed> {
     for one in &observations {
         let right = one.arrival.typed == Typed::Right;
         let outcome = one.outcome();
-        ensure(!right || outcome != Some(Outcome::Refused), || format!("a right password was refused: {one:?}"))?;
-        ensure(right || outcome != Some(Outcome::SignedIn), || format!("a wrong password signed in: {one:?}"))?;
+        ensure(!right || outcome != Some(Outcome::Refused), || {
+            format!("a right password was refused: {one:?}")
+        })?;
+        ensure(right || outcome != Some(Outcome::SignedIn), || {
+            format!("a wrong password signed in: {one:?}")
+        })?;
         // Agents dial again within seconds; the client's connection is given up within ten.
         let late = one.arrival.at > SECOND * 40;
-        ensure(!late || outcome.is_some_and(|outcome| outcome != Outcome::Unavailable), || {
-            format!("still no outcome 25 s after the start: {one:?}")
-        })?;
+        ensure(
+            !late || outcome.is_some_and(|outcome| outcome != Outcome::Unavailable),
+            || format!("still no outcome 25 s after the start: {one:?}"),
+        )?;
     }
     stage.end(&mut world)
 }

@@ -30,7 +30,11 @@ pub(super) fn main_flow(stage: &mut Stage) -> Result<(), Failed> {
     let mut expected = Vec::new();
     for (sam, _, right) in STATES {
         // The directory says "locked" whatever the password.
-        let wrong = if right == Outcome::Locked { right } else { Outcome::Refused };
+        let wrong = if right == Outcome::Locked {
+            right
+        } else {
+            Outcome::Refused
+        };
         expected.extend([(sam, Typed::Right, right), (sam, Typed::Wrong, wrong)]);
     }
     expected.push(("nobody", Typed::Wrong, Outcome::Refused));
@@ -46,20 +50,29 @@ pub(super) fn main_flow(stage: &mut Stage) -> Result<(), Failed> {
     world.settle(Duration::from_secs(30))?;
 
     let observations = world.observations();
-    ensure(observations.len() == expected.len(), || "a sign-in was not made".to_owned())?;
+    ensure(observations.len() == expected.len(), || {
+        "a sign-in was not made".to_owned()
+    })?;
     for (observation, (sam, typed, expected)) in observations.iter().zip(&expected) {
         let got = observation.outcome();
         ensure(got == Some(*expected), || {
             format!("{sam} with a password that is {typed:?}: {got:?}, expected {expected:?}")
         })?;
         let took = observation.latency().unwrap_or_default();
-        stage.say(format!("{sam:>8} {typed:<8?} {expected:<16?} {:>4} ms", took.as_millis()));
+        stage.say(format!(
+            "{sam:>8} {typed:<8?} {expected:<16?} {:>4} ms",
+            took.as_millis()
+        ));
     }
-    let codes = observations.iter().filter(|one| {
-        matches!(&one.answered, Some((_, Answer::Outcome { code, .. })) if *code == 50126)
-    });
-    ensure(codes.count() == 7, || "refusals have another number than 50126".to_owned())?;
+    let codes = observations
+        .iter()
+        .filter(|one| matches!(&one.answered, Some((_, Answer::Outcome { code, .. })) if *code == 50126));
+    ensure(codes.count() == 7, || {
+        "refusals have another number than 50126".to_owned()
+    })?;
     let binds = world.directory(CORP)?.journal().total();
-    ensure(binds == 14, || format!("{binds} binds, expected one for each sign-in of somebody who is there"))?;
+    ensure(binds == 14, || {
+        format!("{binds} binds, expected one for each sign-in of somebody who is there")
+    })?;
     stage.end(&mut world)
 }

@@ -46,20 +46,31 @@ pub(super) fn partition_and_repair(stage: &mut Stage) -> Result<(), Failed> {
         }
         attached
     })?;
-    ensure(attached == 1, || format!("the cloud counts {attached} agents 14 s after the cut, expected 1"))?;
+    ensure(attached == 1, || {
+        format!("the cloud counts {attached} agents 14 s after the cut, expected 1")
+    })?;
     world.run_until(SECOND * 90)?;
     world.settle(SECOND * 30)?;
     let observations = world.observations();
     let signed_in = count(&observations, Outcome::SignedIn);
     let unavailable = count(&observations, Outcome::Unavailable);
-    let slowest = observations.iter().filter_map(crate::sim::Observation::latency).max();
+    let slowest = observations
+        .iter()
+        .filter_map(crate::sim::Observation::latency)
+        .max();
     stage.say(format!(
         "{sent} sign-ins: {signed_in} signed in, {unavailable} unavailable, the slowest after {:.1} s",
         slowest.unwrap_or_default().as_secs_f64()
     ));
-    ensure(signed_in + unavailable == sent, || "somebody was told something else".to_owned())?;
-    ensure(signed_in * 100 >= sent * 97, || "fewer than 97 in 100 signed in".to_owned())?;
+    ensure(signed_in + unavailable == sent, || {
+        "somebody was told something else".to_owned()
+    })?;
+    ensure(signed_in * 100 >= sent * 97, || {
+        "fewer than 97 in 100 signed in".to_owned()
+    })?;
     ensure(slowest > Some(SECOND), || "the cut was not noticed".to_owned())?;
-    ensure(world.agents().iter().all(|agent| agent.attached), || "the agent did not come back".to_owned())?;
+    ensure(world.agents().iter().all(|agent| agent.attached), || {
+        "the agent did not come back".to_owned()
+    })?;
     stage.end(&mut world)
 }

@@ -9,7 +9,10 @@ use crate::sim::{Load, Rate, Share, TenantPlan, Topology, Typed};
 
 /// Sign-ins per simulated second, agents and seconds; from the environment, because it is a measurement.
 fn setting(name: &str, default: u32) -> u32 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// Right passwords at a constant rate: `POSTERN_SPEED_RATE` per second (1,000), through
@@ -38,10 +41,15 @@ pub(super) fn speed(stage: &mut Stage) -> Result<(), Failed> {
     let began = postern_kit::clock::monotonic();
     world.run_until(load.lasts)?;
     world.settle(Duration::from_secs(30))?;
-    let took = postern_kit::clock::monotonic().saturating_duration_since(began).as_secs_f64();
+    let took = postern_kit::clock::monotonic()
+        .saturating_duration_since(began)
+        .as_secs_f64();
     let observations = world.observations();
     let signed_in = count(&observations, Outcome::SignedIn);
-    let mut latencies: Vec<_> = observations.iter().filter_map(crate::sim::Observation::latency).collect();
+    let mut latencies: Vec<_> = observations
+        .iter()
+        .filter_map(crate::sim::Observation::latency)
+        .collect();
     latencies.sort();
     stage.say(format!(
         "{} hosts, {sent} sign-ins, {signed_in} signed in; latency {:?} median, {:?} 99 %",

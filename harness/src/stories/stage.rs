@@ -104,7 +104,10 @@ impl Stage {
         let mut logged = BTreeSet::new();
         for record in world.sign_ins()? {
             if !logged.insert(record.request.to_string()) {
-                return Err(Failed::Broken(format!("sign-in {} has two records", record.request)));
+                return Err(Failed::Broken(format!(
+                    "sign-in {} has two records",
+                    record.request
+                )));
             }
         }
         for one in &world.observations() {
@@ -113,7 +116,9 @@ impl Stage {
             };
             // "Unavailable" is also what is said when nothing can be written.
             let found = logged.contains(request) || *outcome == Outcome::Unavailable;
-            ensure(found, || format!("answered sign-in {request} has no record: {one:?}"))?;
+            ensure(found, || {
+                format!("answered sign-in {request} has no record: {one:?}")
+            })?;
         }
         Ok(())
     }

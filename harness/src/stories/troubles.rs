@@ -27,7 +27,10 @@ fn plan(world: &mut World) {
     };
     at(15, directory(DirectoryFault::Hang, Some(3)).into());
     at(20, directory(DirectoryFault::ResetJudged, Some(3)).into());
-    at(22, directory(DirectoryFault::Slow(Duration::from_millis(700)), None).into());
+    at(
+        22,
+        directory(DirectoryFault::Slow(Duration::from_millis(700)), None).into(),
+    );
     at(26, directory(DirectoryFault::Clear, None).into());
     at(27, Fault::Hang { host: host("dc1") }.into());
     at(33, Fault::Resume { host: host("dc1") }.into());
@@ -35,7 +38,10 @@ fn plan(world: &mut World) {
     at(40, store(StoreFault::FailsBefore, Some(10)).into());
     at(42, store(StoreFault::FailsAfter, Some(10)).into());
     at(44, store(StoreFault::Unknown, Some(10)).into());
-    at(46, store(StoreFault::Slow(Duration::from_millis(500)), None).into());
+    at(
+        46,
+        store(StoreFault::Slow(Duration::from_millis(500)), None).into(),
+    );
     at(50, Fault::StoreWell.into());
     let jump = |name, ms| Fault::ClockJump { host: host(name), ms };
     at(52, jump("cloud", 3_600_000).into());
@@ -79,23 +85,35 @@ pub(super) fn troubles(stage: &mut Stage) -> Result<(), Failed> {
     plan(&mut world);
     world.run_until(SECOND * 64)?;
     let agent = world.agents().into_iter().find(|agent| agent.host == "agent2");
-    ensure(agent.is_some_and(|agent| !agent.running), || "agent2 did not die writing its identity".to_owned())?;
+    ensure(agent.is_some_and(|agent| !agent.running), || {
+        "agent2 did not die writing its identity".to_owned()
+    })?;
     world.run_until(SECOND * END)?;
     world.settle(SECOND * 30)?;
     let observations = world.observations();
     let outcomes = [Outcome::SignedIn, Outcome::Refused, Outcome::Unavailable];
     let [signed_in, refused, unavailable] = outcomes.map(|outcome| count(&observations, outcome));
-    stage.say(format!("{sent} sign-ins: {signed_in} signed in, {refused} refused, {unavailable} unavailable"));
+    stage.say(format!(
+        "{sent} sign-ins: {signed_in} signed in, {refused} refused, {unavailable} unavailable"
+    ));
     ensure(unavailable > 0, || "no trouble was noticed".to_owned())?;
     for one in &observations {
         let right = one.arrival.typed == Typed::Right;
         let outcome = one.outcome();
-        ensure(!right || outcome != Some(Outcome::Refused), || format!("a right password was refused: {one:?}"))?;
-        ensure(right || outcome != Some(Outcome::SignedIn), || format!("a wrong password signed in: {one:?}"))?;
+        ensure(!right || outcome != Some(Outcome::Refused), || {
+            format!("a right password was refused: {one:?}")
+        })?;
+        ensure(right || outcome != Some(Outcome::SignedIn), || {
+            format!("a wrong password signed in: {one:?}")
+        })?;
         ensure(outcome.is_some(), || format!("no answer: {one:?}"))?;
         let late = one.arrival.at > SECOND * QUIET;
-        ensure(!late || outcome != Some(Outcome::Unavailable), || format!("not well again: {one:?}"))?;
+        ensure(!late || outcome != Some(Outcome::Unavailable), || {
+            format!("not well again: {one:?}")
+        })?;
     }
-    ensure(world.agents().iter().all(|agent| agent.attached), || format!("{:?}", world.agents()))?;
+    ensure(world.agents().iter().all(|agent| agent.attached), || {
+        format!("{:?}", world.agents())
+    })?;
     stage.end(&mut world)
 }

@@ -83,6 +83,12 @@ fn a_story_that_is_none_is_named_with_those_that_are() {
     for expected in ["\"no_such_story\" is none", "main_flow"] {
         assert!(told.text.contains(expected), "{}", told.text);
     }
-    let list = Command::new(env!("CARGO_BIN_EXE_postern")).arg("story").output().unwrap();
-    assert_eq!(String::from_utf8(list.stdout).unwrap().lines().count(), STORIES.len());
+    let list = Command::new(env!("CARGO_BIN_EXE_postern"))
+        .arg("story")
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(list.stdout).unwrap().lines().count(),
+        STORIES.len()
+    );
 }
