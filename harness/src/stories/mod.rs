@@ -4,6 +4,7 @@
 pub mod cli;
 mod crashes;
 mod flow;
+mod offices;
 mod partition;
 mod speed;
 mod stage;
@@ -43,6 +44,11 @@ pub const STORIES: &[Story] = &[
         name: "partition_and_repair",
         about: "an agent is cut off from the cloud under load, in both ways and in one, and comes back",
         play: partition::partition_and_repair,
+    },
+    Story {
+        name: "offices",
+        about: "two tenants whose administrators drain, change users and stop the cloud, while hosts and links fail",
+        play: offices::offices,
     },
     Story {
         name: "troubles",

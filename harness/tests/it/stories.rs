@@ -61,6 +61,11 @@ fn an_agent_that_is_cut_off_comes_back() {
 }
 
 #[test]
+fn two_tenants_are_administered_apart() {
+    plays("offices", 6);
+}
+
+#[test]
 fn a_host_that_hangs_or_dies_in_the_middle_of_a_file_harms_nobody() {
     plays("troubles", 5);
 }
