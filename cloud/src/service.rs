@@ -31,7 +31,7 @@ use crate::callers::Guard;
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::sign_in::{Parts, SignIn, SignInLog};
-use crate::store::{Store, StoreError};
+use crate::store::{Ground, Store, StoreError};
 use crate::tenants::Tenants;
 use crate::trust::{RegistrationService, Trust, TrustError};
 use crate::web::{self, WebError};
@@ -126,10 +126,29 @@ pub async fn serve(
     stop: CancellationToken,
     ready: watch::Sender<Option<Ready>>,
 ) -> Result<(), ServeError> {
-    serve_on(config, Arc::new(InProcess::default()), seams, stop, ready).await
+    serve_on(config, Footing::default(), seams, stop, ready).await
 }
 
-/// The same over a bus that is given.
+/// What the cloud stands on, beside its seams.
+#[derive(Clone, Debug)]
+pub struct Footing {
+    /// Between replicas.
+    pub bus: Arc<dyn Bus>,
+    /// Where the store's work is run.
+    pub store: Ground,
+}
+
+impl Default for Footing {
+    /// One replica with its own database.
+    fn default() -> Self {
+        Self {
+            bus: Arc::new(InProcess::default()),
+            store: Ground::Here,
+        }
+    }
+}
+
+/// The same on a footing that is given.
 ///
 /// # Errors
 /// [`ServeError`] if it cannot start, or if a task of it failed.
@@ -138,7 +157,7 @@ pub async fn serve(
 /// Dropping it ends everything without a drain, as a crash would.
 pub async fn serve_on(
     config: Config,
-    bus: Arc<dyn Bus>,
+    footing: Footing,
     seams: Seams,
     stop: CancellationToken,
     ready: watch::Sender<Option<Ready>>,
@@ -151,8 +170,8 @@ pub async fn serve_on(
     let public_tls = public_tls(&config, &seams)?;
     let sockets = Sockets::open(&config, &seams).await?;
     let database = config.data.join(DATABASE);
-    let store = Store::open(&database, &back.seams, back.stop.clone()).await?;
-    let rooms = Rooms::open(&config, bus, store, &front, &back).await?;
+    let store = Store::open_on(footing.store, &database, &back.seams, back.stop.clone()).await?;
+    let rooms = Rooms::open(&config, footing.bus, store, &front, &back).await?;
     let tls = Tls {
         public: public_tls,
         agents: rooms.agents_tls.clone(),

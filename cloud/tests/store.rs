@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+#[path = "store/ground.rs"]
+mod ground;
 #[path = "store/sqlite.rs"]
 mod sqlite;
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::demo;
 use crate::load::{self, cli::LoadArgs};
+use crate::stories::cli::{self as story, StoryArgs};
 
 /// Any failure, for the terminal.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -30,6 +31,8 @@ enum Command {
     Demo(DemoArgs),
     /// Puts the system under load, each part as a process of its own, and says what it takes.
     Load(LoadArgs),
+    /// Plays a story in simulated time, from a seed.
+    Story(StoryArgs),
     /// postern-cloud, with its own arguments.
     #[command(disable_help_flag = true)]
     Cloud(Rest),
@@ -72,6 +75,10 @@ impl Rest {
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
+    // The simulation has runtimes of its own, one for each host.
+    if let Command::Story(args) = &command {
+        return process::end(story::run(args, &mut std::io::stdout()));
+    }
     let ran = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -83,6 +90,7 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> Result<ExitCode, Failed> {
     match command {
         Command::Demo(args) => return demo(args).await,
+        Command::Story(args) => return story::run(&args, &mut std::io::stdout()),
         Command::Load(args) => load::cli::run(args, &mut std::io::stdout()).await?,
         Command::Cloud(rest) => postern_cloud::cli::run(rest.of("postern cloud")).await?,
         Command::Agent(rest) => postern_agent::cli::run(rest.of("postern agent")).await?,

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use postern_kit::clock::SystemClock;
+use postern_kit::clock::{Clock, SystemClock};
 use postern_kit::dial::Connector;
-use postern_kit::net::Sockets;
+use postern_kit::net::{Net, Sockets};
 use postern_kit::tls::{self, Certificate, ServerTrust, Versions};
 use postern_proto::wire::signin::sign_in_client::SignInClient;
 use postern_proto::wire::signin::{SignInRequest, SignInResponse};
@@ -156,6 +156,26 @@ async fn read(response: reqwest::Response) -> Result<Page, ClientError> {
     })
 }
 
+/// Pings on a programme's connection while calls are under way, and the time to answer one: a
+/// connection that a firewall forgot is given up before the calls on it are.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Where a programme finds the cloud, and whom it takes for it.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The way there.
+    pub net: Arc<dyn Net>,
+    /// Judges certificates.
+    pub clock: Arc<dyn Clock>,
+    /// The host, which must stand in the certificate.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Who may have signed the certificate.
+    pub roots: Vec<Certificate>,
+}
+
 /// A registered programme.
 #[derive(Clone, Debug)]
 pub struct Programme {
@@ -174,16 +194,28 @@ impl Programme {
         id: &str,
         secret: &str,
     ) -> Result<Self, ClientError> {
-        let tls = tls::client(
-            ServerTrust::Roots(roots),
-            None,
-            Versions::Tls13,
-            &["h2"],
-            Arc::new(SystemClock),
-        )?;
-        let connector = Connector::new(Arc::new(Sockets), tls, "localhost", address.port())?;
+        let site = Site {
+            net: Arc::new(Sockets),
+            clock: Arc::new(SystemClock),
+            host: "localhost".to_owned(),
+            port: address.port(),
+            roots,
+        };
+        Self::at(&site, id, secret)
+    }
+
+    /// For any site.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the roots or the host are unusable. Connects with the first call.
+    pub fn at(site: &Site, id: &str, secret: &str) -> Result<Self, ClientError> {
+        let trust = ServerTrust::Roots(site.roots.clone());
+        let tls = tls::client(trust, None, Versions::Tls13, &["h2"], site.clock.clone())?;
+        let connector = Connector::new(site.net.clone(), tls, &site.host, site.port)?;
         let channel = Endpoint::from_static("http://localhost")
             .timeout(ANSWER_WAIT_MAX)
+            .http2_keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_WAIT_MAX)
             .connect_with_connector_lazy(connector);
         let authorization = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
         Ok(Self {

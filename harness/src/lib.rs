@@ -5,6 +5,8 @@
 //! * [`client`]: the ways in, as users have them.
 //! * [`canary`]: looks for passwords where none may be.
 //! * [`load`]: how much it takes, how fast, at what cost.
+//! * [`sim`]: the whole system in virtual time, from one seed.
+//! * [`stories`]: simulations with a plot, told in Rust.
 //! * [`demo`]: what a newcomer starts.
 //! * [`cli`]: the program `postern`.
 
@@ -14,3 +16,5 @@ pub mod client;
 pub mod demo;
 pub mod lab;
 pub mod load;
+pub mod sim;
+pub mod stories;

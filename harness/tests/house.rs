@@ -136,6 +136,11 @@ const KEPT: &[Kept] = &[
         |path| path.starts_with("proto/kit/src/"),
         "`rustls` is named only in kit, which makes all configurations",
     ),
+    (
+        "turmoil",
+        |path| path.starts_with("harness/src/sim/"),
+        "`turmoil` is named only in harness/src/sim: all else takes its seams",
+    ),
 ];
 
 /// Crates, and all whose names begin with one of them and `_`, that a core does not name.

@@ -7,6 +7,7 @@
 //! * A failing closure changes nothing and disturbs no other one of its group.
 //! * One process uses a database at a time.
 
+mod ground;
 mod readers;
 pub mod row;
 mod writer;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 /// A connection inside a transaction, or one that only reads.
 pub use sqlx::SqliteConnection as Connection;
 
+pub use ground::{Access, Failure, Ground, Place, Trouble};
 use readers::Readers;
 use writer::Writer;
 
@@ -98,6 +100,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the file cannot be used or does not fit this program.
     pub async fn open(path: &Path, seams: &Seams, stop: CancellationToken) -> Result<Self, StoreError> {
+        Self::open_on(Ground::Here, path, seams, stop).await
+    }
+
+    /// The same with its work on another ground.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the file cannot be used or does not fit this program.
+    pub async fn open_on(
+        ground: Ground,
+        path: &Path,
+        seams: &Seams,
+        stop: CancellationToken,
+    ) -> Result<Self, StoreError> {
         if let Some(folder) = path.parent() {
             seams.disk.create_folder(folder).map_err(StoreError::File)?;
         }
@@ -108,13 +123,12 @@ impl Store {
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_WAIT_MAX);
-        let mut connection = SqliteConnection::connect_with(&options).await?;
-        // Not `run`, whose future is not Send for every lifetime.
-        let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
-        migrated.map_err(migration_error)?;
-        let readers = Readers::new(options.clone().read_only(true));
-        let writer = Writer::start(options, connection, lock.clone(), seams, stop);
+            .busy_timeout(BUSY_WAIT_MAX)
+            // What undoes a savepoint would go through a file otherwise.
+            .pragma("temp_store", "memory");
+        let connection = ground.run(connect(&options)).await??;
+        let readers = Readers::new(options.clone().read_only(true), ground.clone());
+        let writer = Writer::start(ground, options, connection, lock.clone(), seams, stop);
         Ok(Self(Arc::new(Inner {
             writer,
             readers,
@@ -164,6 +178,15 @@ impl Store {
         self.0.writer.close().await;
         self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
+}
+
+/// The first connection, over a database that is up to date.
+async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, StoreError> {
+    let mut connection = SqliteConnection::connect_with(options).await?;
+    // Not `run`, whose future is not Send for every lifetime.
+    let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
+    migrated.map_err(migration_error)?;
+    Ok(connection)
 }
 
 /// Locks a file beside the database: the process that has it is the only one.

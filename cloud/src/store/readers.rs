@@ -9,6 +9,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::Semaphore;
 
 use super::StoreError;
+use super::ground::{Access, Ground, made};
 
 /// Reads at once. Each has a thread of its own; more than a few only contend for two cores, and
 /// one more read waits for the next free connection.
@@ -17,14 +18,16 @@ const READERS_MAX: usize = 4;
 #[derive(Debug)]
 pub(super) struct Readers {
     options: SqliteConnectOptions,
+    ground: Ground,
     permits: Semaphore,
     idle: Mutex<Vec<SqliteConnection>>,
 }
 
 impl Readers {
-    pub(super) fn new(options: SqliteConnectOptions) -> Self {
+    pub(super) fn new(options: SqliteConnectOptions, ground: Ground) -> Self {
         Self {
             options,
+            ground,
             permits: Semaphore::new(READERS_MAX),
             idle: Mutex::default(),
         }
@@ -35,17 +38,23 @@ impl Readers {
         work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let _permit = self.permits.acquire().await.map_err(|_| StoreError::Closed)?;
-        let idle = self.idle().pop();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => SqliteConnection::connect_with(&self.options).await?,
-        };
-        let result = work(&mut connection).await;
-        // After an error the connection's state is not known; a new one costs a millisecond.
-        if result.is_ok() {
-            self.idle().push(connection);
+        if self.ground.trouble(Access::Read).await.is_some() {
+            return Err(made().into());
         }
-        result
+        let idle = self.idle().pop();
+        let reading = async {
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => SqliteConnection::connect_with(&self.options).await?,
+            };
+            let result = work(&mut connection).await;
+            // After an error the connection's state is not known; a new one costs a millisecond.
+            if result.is_ok() {
+                self.idle().push(connection);
+            }
+            result
+        };
+        self.ground.run(reading).await?
     }
 
     pub(super) async fn close(&self) {
@@ -56,7 +65,7 @@ impl Readers {
         drop(all);
         let idle = std::mem::take(&mut *self.idle());
         for connection in idle {
-            if let Err(error) = connection.close().await {
+            if let Ok(Err(error)) = self.ground.run(connection.close()).await {
                 tracing::warn!(%error, "reader did not close");
             }
         }

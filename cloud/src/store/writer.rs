@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::StoreError;
+use super::ground::{Access, Failure, Ground, made};
 
 /// Closures that wait for the writer; one more caller waits for room. At 128 per commit and a
 /// commit of some milliseconds this is a queue of well under a second.
@@ -31,6 +32,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(
+        ground: Ground,
         options: SqliteConnectOptions,
         connection: SqliteConnection,
         lock: Arc<File>,
@@ -41,6 +43,7 @@ impl Writer {
         let (closing, closed) = watch::channel(false);
         let stop = stop.child_token();
         let task = Task {
+            ground,
             options,
             connection: Some(connection),
             waiting,
@@ -123,6 +126,7 @@ where
 }
 
 struct Task {
+    ground: Ground,
     options: SqliteConnectOptions,
     connection: Option<SqliteConnection>,
     waiting: mpsc::Receiver<Box<dyn Job>>,
@@ -147,7 +151,7 @@ impl Task {
             if taken == 0 {
                 break;
             }
-            let commit = self.commit(&mut group).await.map_err(|error| {
+            let commit = self.write(&mut group).await.map_err(|error| {
                 tracing::error!(
                     error = postern_kit::telemetry::chain(&error),
                     "group commit failed"
@@ -161,13 +165,52 @@ impl Task {
             }
         }
         if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
+            && let Ok(Err(error)) = self.ground.run(connection.close()).await
         {
             tracing::warn!(%error, "writer did not close");
         }
     }
 
-    /// Runs the group in one transaction, each closure in a savepoint of its own unless it is alone.
+    /// Commits the group where the work is run, with the troubles that wait for it there.
+    async fn write(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
+        let ground = self.ground.clone();
+        let failure = ground.trouble(Access::Write).await;
+        if failure == Some(Failure::Before) {
+            return Err(made());
+        }
+        let written = ground.run(async {
+            if failure == Some(Failure::Full) {
+                self.forbid_growth().await?;
+            }
+            self.commit(group).await
+        });
+        // What a place does not run was not committed.
+        written.await.map_err(|_| sqlx::Error::WorkerCrashed)??;
+        match failure {
+            Some(Failure::After) => Err(made()),
+            // The next connection may grow again.
+            Some(Failure::Full) => {
+                self.connection = None;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// SQLite takes a limit below the database's size for that size.
+    async fn forbid_growth(&mut self) -> Result<(), sqlx::Error> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => SqliteConnection::connect_with(&self.options).await?,
+        };
+        let connection = self.connection.insert(connection);
+        sqlx::query("PRAGMA max_page_count = 1")
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Runs the group in one transaction, each closure in a savepoint of its own if there are several.
     async fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -175,8 +218,9 @@ impl Task {
         };
         let connection = self.connection.insert(connection);
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        if let [job] = group {
-            return if job.run(&mut transaction).await {
+        // Alone it disturbs nobody: the way to the database's thread and back is saved twice.
+        if let [alone] = group {
+            return if alone.run(&mut transaction).await {
                 transaction.commit().await
             } else {
                 transaction.rollback().await

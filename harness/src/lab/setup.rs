@@ -9,6 +9,7 @@ use postern_agent::{
     Attached, Config as AgentConfig, DirectoryKind, EnrolError, Enrolment, ForestConfig, HostPort, Trust,
 };
 use postern_cloud::config::{Config as CloudConfig, LOG_KEEP_DEFAULT};
+use postern_cloud::service::Footing;
 use postern_cloud::tenants::{NewUser, TenantsError};
 use postern_cloud::trust::TokenError;
 use postern_directory_mock::{Server, StartError};
@@ -120,9 +121,13 @@ pub(super) async fn start(topology: Topology, seams: Seams) -> Result<Lab, LabEr
 /// The cloud over what is there. It keeps the ports that it gets.
 async fn with_cloud(mut ground: Ground, tenants: Vec<LabTenant>) -> Result<Lab, LabError> {
     let (ready, mut watched) = watch::channel(None);
-    let (config, bus) = (ground.config.clone(), ground.bus.clone());
+    let config = ground.config.clone();
+    let footing = Footing {
+        bus: ground.bus.clone(),
+        store: Default::default(),
+    };
     let cloud = Part::start("cloud", &ground.seams, |seams, stop| {
-        postern_cloud::service::serve_on(config, bus, seams, stop, ready)
+        postern_cloud::service::serve_on(config, footing, seams, stop, ready)
     })?;
     let Some(ready) = cloud.ready(&mut watched, Option::is_some).await? else {
         return Err(PartError::NotReady("cloud").into());

@@ -279,6 +279,11 @@ fn kept_crates() {
             "proto/kit/src/tls.rs",
             "directory-mock/src/server.rs",
         ),
+        (
+            "fn f() { turmoil::lookup(\"cloud\"); }",
+            "harness/src/sim/net.rs",
+            "harness/src/stories/flow.rs",
+        ),
     ] {
         finds(drivers, home, text, &[]);
         finds(drivers, elsewhere, text, &[1]);

@@ -11,6 +11,7 @@ mod office;
 mod process;
 mod programs;
 mod states;
+mod stories;
 mod strangers;
 mod troubles;
 mod trust;

@@ -1,0 +1,205 @@
+//! Carries actions out on a world.
+
+use std::rc::Rc;
+
+use postern_kit::telemetry::chain;
+use uuid::Uuid;
+
+use super::fault::{Action, Fault};
+use super::host::{Host, Process};
+use super::parts::{Agent, CLOUD};
+use super::trace::Happening;
+use super::world::{SimError, World, list};
+
+impl World {
+    /// Does it now.
+    ///
+    /// # Errors
+    /// [`SimError::Unknown`] if it names something that is not there.
+    pub fn apply(&mut self, action: &Action) -> Result<(), SimError> {
+        // A password in an action is the mock's.
+        self.trace
+            .add("plan", "", Happening::Event(&format!("{action:?}")));
+        match action {
+            Action::Fault(fault) => self.fault(fault),
+            Action::Drain { host, drained } => self.drain(host, *drained),
+            Action::Enrol { host } => {
+                self.agent(host)?.enrol_again.set(true);
+                self.start(host)
+            }
+            Action::SetPassword {
+                tenant,
+                user,
+                password,
+            } => {
+                let user = self.user(tenant, user)?;
+                let set = self.directory(tenant)?.set_password(user, password);
+                set.map_err(|error| SimError::Refused(chain(&error)))
+            }
+            Action::SetState { tenant, user, state } => {
+                let user = self.user(tenant, user)?;
+                let set = self.directory(tenant)?.set_state(user, state);
+                set.map_err(|error| SimError::Refused(chain(&error)))
+            }
+            Action::Unlock { tenant, user } => {
+                let user = self.user(tenant, user)?;
+                let set = self.directory(tenant)?.unlock(user);
+                set.map_err(|error| SimError::Refused(chain(&error)))
+            }
+        }
+    }
+
+    fn fault(&mut self, fault: &Fault) -> Result<(), SimError> {
+        match fault {
+            Fault::Partition { a, b } => {
+                self.both("a", a, "b", b)?;
+                self.sim.partition(a.as_str(), b.as_str());
+            }
+            Fault::PartitionOneWay { from, to } => {
+                self.both("from", from, "to", to)?;
+                self.sim.partition_oneway(from.as_str(), to.as_str());
+            }
+            Fault::Repair { a, b } => {
+                self.both("a", a, "b", b)?;
+                self.sim.repair(a.as_str(), b.as_str());
+            }
+            Fault::RepairOneWay { from, to } => {
+                self.both("from", from, "to", to)?;
+                self.sim.repair_oneway(from.as_str(), to.as_str());
+            }
+            Fault::Isolate { host } => {
+                for other in self.others(host)? {
+                    self.sim.partition(host.as_str(), other.as_str());
+                }
+            }
+            Fault::Rejoin { host } => {
+                for other in self.others(host)? {
+                    self.sim.repair(host.as_str(), other.as_str());
+                }
+            }
+            Fault::Hold { a, b } => {
+                self.both("a", a, "b", b)?;
+                self.sim.hold(a.as_str(), b.as_str());
+            }
+            Fault::Release { a, b } => {
+                self.both("a", a, "b", b)?;
+                self.sim.release(a.as_str(), b.as_str());
+            }
+            Fault::Latency { a, b, latency } => {
+                self.both("a", a, "b", b)?;
+                self.sim.set_link_latency(a.as_str(), b.as_str(), *latency);
+            }
+            Fault::Crash { host } => self.crash(host)?,
+            Fault::Stop { host } => self.host("host", host)?.stop(),
+            Fault::Start { host } => self.start(host)?,
+            Fault::Hang { host } => self.host("host", host)?.gate.shut(),
+            Fault::Resume { host } => self.host("host", host)?.gate.open(),
+            Fault::ClockOff { host, ms } => self.host("host", host)?.clock.set_off(*ms),
+            Fault::ClockJump { host, ms } => self.host("host", host)?.clock.jump(*ms),
+            Fault::Store { fault, times } => self.cloud.place.set(*fault, *times),
+            Fault::StoreWell => self.cloud.place.clear(),
+            Fault::TearFile { host, tear, nth } => self.host("host", host)?.disk.tear(*tear, *nth),
+            Fault::Directory { host, fault, times } => {
+                let controller = self.controllers.get(host).ok_or_else(|| SimError::Unknown {
+                    field: "host",
+                    value: host.clone(),
+                    expected: list(self.controllers.keys().map(String::as_str)),
+                })?;
+                if let Some(faults) = &*controller.faults.borrow() {
+                    fault.apply(faults, *times);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn host(&self, field: &'static str, name: &str) -> Result<&Rc<Host>, SimError> {
+        self.hosts.get(name).ok_or_else(|| SimError::Unknown {
+            field,
+            value: name.to_owned(),
+            expected: list(self.host_names()),
+        })
+    }
+
+    /// Two hosts that are there and differ: the simulator has no link from a host to itself.
+    fn both(&self, first: &'static str, a: &str, second: &'static str, b: &str) -> Result<(), SimError> {
+        self.host(first, a)?;
+        self.host(second, b)?;
+        if a == b {
+            return Err(SimError::Refused(format!(
+                "{second}: {b:?} is {first} as well; expected another host"
+            )));
+        }
+        Ok(())
+    }
+
+    fn others(&self, host: &str) -> Result<Vec<String>, SimError> {
+        self.host("host", host)?;
+        let others = self.host_names().filter(|other| *other != host);
+        Ok(others.map(str::to_owned).collect())
+    }
+
+    fn user(&self, tenant: &str, name: &str) -> Result<Uuid, SimError> {
+        let found = self.directory(tenant)?.read(|domain| {
+            let found = domain.resolve(name).or_else(|| domain.by_sam(name));
+            found.map(|account| account.guid)
+        });
+        found.ok_or_else(|| SimError::Unknown {
+            field: "user",
+            value: name.to_owned(),
+            expected: format!("the users of tenant {tenant}"),
+        })
+    }
+
+    /// Kills a host's process.
+    pub(super) fn crash(&mut self, name: &str) -> Result<(), SimError> {
+        let host = self.host("host", name)?.clone();
+        self.sim.crash(name);
+        host.disk.crash();
+        host.gate.open();
+        host.ends(Process::Crashed);
+        if let Some(inbox) = self.inbox(name) {
+            inbox.clear();
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, name: &str) -> Result<(), SimError> {
+        if *self.host("host", name)?.process.borrow() == Process::Running {
+            self.crash(name)?;
+        }
+        // Until its first step it has not said so itself.
+        *self.host("host", name)?.process.borrow_mut() = Process::Running;
+        self.sim.bounce(name);
+        Ok(())
+    }
+
+    fn inbox(&self, client: &str) -> Option<super::client::Inbox> {
+        let number: usize = client.strip_prefix("client")?.parse().ok()?;
+        self.inboxes.get(number.checked_sub(1)?).cloned()
+    }
+
+    fn agent(&self, host: &str) -> Result<&Rc<Agent>, SimError> {
+        self.agents.get(host).ok_or_else(|| SimError::Unknown {
+            field: "host",
+            value: host.to_owned(),
+            expected: list(self.agents.keys().map(String::as_str)),
+        })
+    }
+
+    fn drain(&mut self, host: &str, drained: bool) -> Result<(), SimError> {
+        let agent = self.agent(host)?;
+        let (tenant, id) = (self.tenant(&agent.tenant)?, *agent.id.borrow());
+        let Some(id) = id else {
+            return Err(SimError::Refused(format!("{host} is not enrolled")));
+        };
+        self.cloud.jobs.put(Box::new(move |admin| {
+            Box::pin(async move {
+                if let Err(error) = admin.set_drained(tenant, id, drained).await {
+                    tracing::warn!(host = CLOUD, error = chain(&error), "agent is not drained");
+                }
+            })
+        }));
+        Ok(())
+    }
+}
