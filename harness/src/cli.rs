@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::demo;
 use crate::load::{self, cli::LoadArgs};
+use crate::scenario::cli::{self as scenario, ScenarioArgs};
 
 /// Any failure, for the terminal.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -30,6 +31,8 @@ enum Command {
     Demo(DemoArgs),
     /// Puts the system under load, each part as a process of its own, and says what it takes.
     Load(LoadArgs),
+    /// Stories that the whole system goes through: checks them, and says how they are written.
+    Scenario(ScenarioArgs),
     /// postern-cloud, with its own arguments.
     #[command(disable_help_flag = true)]
     Cloud(Rest),
@@ -81,6 +84,14 @@ async fn run(command: Command) -> Result<ExitCode, Failed> {
     match command {
         Command::Demo(args) => return demo(args).await,
         Command::Load(args) => load::cli::run(args, &mut std::io::stdout()).await?,
+        Command::Scenario(args) => {
+            let well = scenario::run(args, &mut std::io::stdout())?;
+            return Ok(if well {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
         Command::Cloud(rest) => postern_cloud::cli::run(rest.of("postern cloud")).await?,
         Command::Agent(rest) => postern_agent::cli::run(rest.of("postern agent")).await?,
         Command::Directory(rest) => postern_directory_mock::cli::run(rest.of("postern directory")).await?,

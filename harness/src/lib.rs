@@ -5,6 +5,7 @@
 //! * [`client`]: the ways in, as users have them.
 //! * [`canary`]: looks for passwords where none may be.
 //! * [`load`]: how much it takes, how fast, at what cost.
+//! * [`scenario`]: stories as files: parsed, checked, and drawn into schedules.
 //! * [`demo`]: what a newcomer starts.
 //! * [`cli`]: the program `postern`.
 
@@ -14,3 +15,4 @@ pub mod client;
 pub mod demo;
 pub mod lab;
 pub mod load;
+pub mod scenario;
