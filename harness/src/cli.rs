@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::demo;
 use crate::load::{self, cli::LoadArgs};
+use crate::scenario::cli::{self as scenario, ScenarioArgs};
 use crate::stories::cli::{self as story, StoryArgs};
 
 /// Any failure, for the terminal.
@@ -31,6 +32,8 @@ enum Command {
     Demo(DemoArgs),
     /// Puts the system under load, each part as a process of its own, and says what it takes.
     Load(LoadArgs),
+    /// Stories that the whole system goes through: checks them, and says how they are written.
+    Scenario(ScenarioArgs),
     /// Plays a story in simulated time, from a seed.
     Story(StoryArgs),
     /// postern-cloud, with its own arguments.
@@ -92,6 +95,14 @@ async fn run(command: Command) -> Result<ExitCode, Failed> {
         Command::Demo(args) => return demo(args).await,
         Command::Story(args) => return story::run(&args, &mut std::io::stdout()),
         Command::Load(args) => load::cli::run(args, &mut std::io::stdout()).await?,
+        Command::Scenario(args) => {
+            let well = scenario::run(args, &mut std::io::stdout())?;
+            return Ok(if well {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
         Command::Cloud(rest) => postern_cloud::cli::run(rest.of("postern cloud")).await?,
         Command::Agent(rest) => postern_agent::cli::run(rest.of("postern agent")).await?,
         Command::Directory(rest) => postern_directory_mock::cli::run(rest.of("postern directory")).await?,

@@ -5,6 +5,7 @@
 //! * [`client`]: the ways in, as users have them.
 //! * [`canary`]: looks for passwords where none may be.
 //! * [`load`]: how much it takes, how fast, at what cost.
+//! * [`scenario`]: stories as files: parsed, checked, and drawn into schedules.
 //! * [`sim`]: the whole system in virtual time, from one seed.
 //! * [`stories`]: simulations with a plot, told in Rust.
 //! * [`demo`]: what a newcomer starts.
@@ -16,5 +17,6 @@ pub mod client;
 pub mod demo;
 pub mod lab;
 pub mod load;
+pub mod scenario;
 pub mod sim;
 pub mod stories;
