@@ -12,11 +12,13 @@
 //! * [`cli`]: the program `postern`.
 
 pub mod canary;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod demo;
 pub mod lab;
 pub mod load;
+pub mod run;
 pub mod scenario;
 pub mod sim;
 pub mod stories;

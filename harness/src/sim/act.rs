@@ -46,6 +46,7 @@ impl World {
                 let set = self.directory(tenant)?.unlock(user);
                 set.map_err(|error| SimError::Refused(chain(&error)))
             }
+            Action::DeleteUser { tenant, username } => self.delete_user(tenant, username),
         }
     }
 
@@ -105,8 +106,8 @@ impl World {
                     value: host.clone(),
                     expected: list(self.controllers.keys().map(String::as_str)),
                 })?;
-                if let Some(faults) = &*controller.faults.borrow() {
-                    fault.apply(faults, *times);
+                if let Some((faults, connections)) = &*controller.switches.borrow() {
+                    fault.apply(faults, connections, *times);
                 }
             }
         }
@@ -185,6 +186,19 @@ impl World {
             value: host.to_owned(),
             expected: list(self.agents.keys().map(String::as_str)),
         })
+    }
+
+    fn delete_user(&mut self, tenant: &str, username: &str) -> Result<(), SimError> {
+        let (id, name) = (self.tenant(tenant)?, username.parse());
+        let name = name.map_err(|error| SimError::Refused(chain(&error)))?;
+        self.cloud.jobs.put(Box::new(move |admin| {
+            Box::pin(async move {
+                if let Err(error) = admin.tenants().delete_user(id, name).await {
+                    tracing::warn!(host = CLOUD, error = chain(&error), "user is not deleted");
+                }
+            })
+        }));
+        Ok(())
     }
 
     fn drain(&mut self, host: &str, drained: bool) -> Result<(), SimError> {

@@ -144,7 +144,7 @@ impl Made {
                 directory: directory.clone(),
                 ca: ca.clone(),
                 flavour: plan.flavour,
-                faults: Default::default(),
+                switches: Default::default(),
             };
             self.controllers
                 .insert(host.name.to_string(), Rc::new(controller));

@@ -27,6 +27,24 @@ pub enum Typed {
     Wrong,
     /// The first guess, the second, and so on: the same number is the same wrong password.
     Guess(u32),
+    /// This one.
+    This(Secret),
+}
+
+/// A password of a plan. Clones share it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<Zeroizing<String>>);
+
+impl From<Zeroizing<String>> for Secret {
+    fn from(text: Zeroizing<String>) -> Self {
+        Self(Arc::new(text))
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
 }
 
 /// A sign-in that is to be made.
@@ -289,6 +307,7 @@ impl Call {
         });
         match (&self.arrival.typed, right) {
             (Typed::Right, Some(right)) => right,
+            (Typed::This(secret), _) => Zeroizing::new(secret.0.as_str().to_owned()),
             (Typed::Guess(number), _) => Zeroizing::new(format!("Guess-{number:08}")),
             _ => Zeroizing::new(format!("Wrong-{:08}", self.number)),
         }

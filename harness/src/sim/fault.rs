@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use postern_directory_mock::{Accepting, AccountState, BindFault, Faults};
+use postern_directory_mock::{Accepting, AccountState, BindFault, Connections, Faults};
 use serde::{Deserialize, Serialize};
 
 use super::disk::Tear;
@@ -36,14 +36,17 @@ pub enum DirectoryFault {
     Close,
     /// New connections are never served.
     Ignore,
+    /// All open connections are closed, once, with a notice.
+    Disconnect,
     /// All of these are over.
     Clear,
 }
 
 impl DirectoryFault {
     /// Throws the switch: for the next `times` binds, or until it is cleared.
-    pub(super) fn apply(&self, faults: &Faults, times: Option<u32>) {
+    pub(super) fn apply(&self, faults: &Faults, connections: &Connections, times: Option<u32>) {
         let bind = match self {
+            Self::Disconnect => return connections.disconnect_all(true),
             Self::Slow(by) => return faults.set_latency(*by),
             Self::Close => return faults.set_accepting(Accepting::Close),
             Self::Ignore => return faults.set_accepting(Accepting::Ignore),
@@ -247,6 +250,14 @@ pub enum Action {
         tenant: String,
         /// Any name of the user.
         user: String,
+    },
+    /// An administrator of the cloud deletes a user's record; the directory keeps the user. Done when the
+    /// cloud runs.
+    DeleteUser {
+        /// The tenant's short name.
+        tenant: String,
+        /// The username.
+        username: String,
     },
 }
 

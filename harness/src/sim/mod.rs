@@ -38,7 +38,7 @@ mod topology;
 mod trace;
 mod world;
 
-pub use client::{Answer, Arrival, Observation, Typed};
+pub use client::{Answer, Arrival, Observation, Secret, Typed};
 pub use disk::Tear;
 pub use fault::{Action, DirectoryFault, Fault};
 pub use load::{Load, Rate, Share};

@@ -16,7 +16,9 @@ use postern_cloud::bus::InProcess;
 use postern_cloud::config::Config as CloudConfig;
 use postern_cloud::service::{Footing, Ready};
 use postern_cloud::store::Ground;
-use postern_directory_mock::{DirectoryHandle, Faults, Flavour, Server, ServerOptions, TestCa, TlsChoice};
+use postern_directory_mock::{
+    Connections, DirectoryHandle, Faults, Flavour, Server, ServerOptions, TestCa, TlsChoice,
+};
 use postern_kit::net::LdapProtection;
 use postern_kit::telemetry::chain;
 use postern_proto::enrolment::EnrolmentToken;
@@ -108,7 +110,7 @@ pub(super) struct Controller {
     pub(super) ca: Arc<TestCa>,
     pub(super) flavour: Flavour,
     /// Of the process that runs.
-    pub(super) faults: RefCell<Option<Faults>>,
+    pub(super) switches: RefCell<Option<(Faults, Connections)>>,
 }
 
 impl Controller {
@@ -128,7 +130,8 @@ impl Controller {
             Ok(server) => server,
             Err(error) => return self.host.ends(Process::Failed(chain(&error))),
         };
-        *self.faults.borrow_mut() = Some(server.faults().clone());
+        let switches = (server.faults().clone(), server.connections().clone());
+        *self.switches.borrow_mut() = Some(switches);
         self.host.event("ready");
         let ended = tokio::select! {
             () = stop.cancelled() => Process::Ended,

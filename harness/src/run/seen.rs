@@ -1,0 +1,327 @@
+//! What clients, the cloud's log and the directories' journals saw of a simulated run, as a history on one
+//! clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use postern_cloud::sign_in::{AttemptRecord, Record};
+use postern_directory_mock::{BindOutcome, BindRecord};
+use postern_kit::clock::Timestamp;
+use postern_proto::ids::{AgentId, TenantId};
+use postern_proto::wire::signin::sign_in_response::Outcome as Wire;
+use uuid::Uuid;
+
+use super::clocks::Clock;
+use super::script::Script;
+use crate::check::{
+    Answer, Bind, BindEnd, Event, Given, History, Logged, LoggedAttempt, Lost, Request, What, WhyLost,
+};
+use crate::scenario::{Action as Due, Arrival, Deed, Outcome, Scenario, Schedule, Trouble};
+use crate::sim::{Answer as Seen, Observation, SimError, World};
+
+/// The cloud's host.
+const CLOUD: &str = "cloud";
+
+/// The outcome as scenarios call it.
+fn outcome(wire: Wire) -> Option<Outcome> {
+    let name = wire.as_str_name().strip_prefix("OUTCOME_")?.to_lowercase();
+    named(&name)
+}
+
+fn named(name: &str) -> Option<Outcome> {
+    serde_json::from_value(name.into()).ok()
+}
+
+/// Everything.
+///
+/// # Errors
+/// [`SimError`] if the cloud does not show its log, or something is called what nobody calls it.
+pub(super) fn history(
+    scenario: &Scenario,
+    schedule: &Schedule,
+    script: &Script<'_>,
+    world: &mut World,
+    agents: &BTreeMap<AgentId, String>,
+) -> Result<History, SimError> {
+    let mut history = History::of(scenario);
+    history.ended = world.now();
+    history.events = events(&history, schedule, script);
+    let seen = world.observations();
+    for (arrival, seen) in schedule.arrivals.iter().zip(&seen) {
+        history.requests.extend(request(&history, arrival, seen)?);
+    }
+    let start = world.wall(Duration::ZERO);
+    let cloud = Clock::of(schedule, CLOUD);
+    let mut tenants = BTreeMap::new();
+    for (at, tenant) in scenario.tenants.iter().enumerate() {
+        tenants.insert(world.tenant(&tenant.name)?, at);
+    }
+    let names: BTreeMap<_, _> = (history.accounts.iter().enumerate())
+        .map(|(at, account)| ((account.tenant, account.username.clone()), at))
+        .collect();
+    // Oldest first.
+    for record in world.sign_ins()?.iter().rev() {
+        let tenant = record.tenant.and_then(|id: TenantId| tenants.get(&id).copied());
+        let account = tenant.and_then(|tenant| names.get(&(tenant, record.username.clone())).copied());
+        let at = cloud.time(since(start, record.at));
+        let logged = logged(record, at, tenant, account, agents)?;
+        history.given.extend(logged.attempts.iter().map(|attempt| Given {
+            at: logged.at,
+            agent: attempt.agent.clone(),
+            tenant: tenant.unwrap_or(usize::MAX),
+            request: logged.request.clone(),
+        }));
+        history.log.push(logged);
+    }
+    for (at, tenant) in scenario.tenants.iter().enumerate() {
+        let directory = world.directory(&tenant.name)?;
+        let objects: BTreeMap<Uuid, usize> = (history.accounts.iter().enumerate())
+            .filter(|(_, account)| account.tenant == at)
+            .filter_map(|(place, account)| Some((directory.guid_of(&account.person.to_string())?, place)))
+            .collect();
+        let journal = directory.journal().all();
+        history
+            .binds
+            .extend(journal.iter().map(|record| bind(record, start, &objects)));
+    }
+    history.binds.sort_by_key(|bind| bind.at);
+    Ok(history)
+}
+
+/// Milliseconds from one wall-clock time to another.
+fn since(start: Timestamp, at: Timestamp) -> i64 {
+    at.unix_ms().saturating_sub(start.unix_ms())
+}
+
+fn unknown(field: &'static str, value: &str) -> SimError {
+    SimError::Unknown {
+        field,
+        value: value.to_owned(),
+        expected: "what scenarios have a name for".to_owned(),
+    }
+}
+
+/// A sign-in; none if its client was down when it was to be sent.
+fn request(history: &History, arrival: &Arrival, seen: &Observation) -> Result<Option<Request>, SimError> {
+    let Some(sent) = seen.sent else {
+        return Ok(None);
+    };
+    let client = format!("client{}", arrival.client);
+    let mut request = Request {
+        tenant: arrival.tenant,
+        account: arrival
+            .whose
+            .and_then(|person| history.account(arrival.tenant, person)),
+        username: arrival.username.clone(),
+        typed: arrival.typed,
+        password: arrival.password,
+        sent,
+        answers: Vec::new(),
+        lost: None,
+        client,
+    };
+    match &seen.answered {
+        Some((
+            at,
+            Seen::Outcome {
+                outcome: wire,
+                request: id,
+                ..
+            },
+        )) => request.answers.push(Answer {
+            at: *at,
+            outcome: outcome(*wire).ok_or_else(|| unknown("outcome", wire.as_str_name()))?,
+            request: id.clone(),
+        }),
+        Some((at, Seen::Failed { .. })) => {
+            let cloud_died = was_down(history, CLOUD, sent, *at);
+            let why = if cloud_died {
+                WhyLost::CloudDied
+            } else {
+                WhyLost::Disconnected
+            };
+            request.lost = Some(Lost { at: *at, why });
+        }
+        None => {
+            let died = went_down(history, &request.client, sent);
+            request.lost = died.map(|at| Lost {
+                at,
+                why: WhyLost::ClientDied,
+            });
+        }
+    }
+    Ok(Some(request))
+}
+
+/// When a host went down from `from` on.
+fn went_down(history: &History, host: &str, from: Duration) -> Option<Duration> {
+    let is_it = |event: &&Event| matches!(&event.what, What::Down { host: down, .. } if down == host);
+    let mut downs = history.events.iter().filter(is_it);
+    downs.find(|event| event.at >= from).map(|event| event.at)
+}
+
+/// Whether a host was down at some time of a span.
+fn was_down(history: &History, host: &str, from: Duration, to: Duration) -> bool {
+    let mut down = false;
+    for event in &history.events {
+        if event.at > to {
+            break;
+        }
+        match &event.what {
+            What::Down { host: name, .. } if name == host => {
+                down = true;
+                if event.at >= from {
+                    return true;
+                }
+            }
+            What::Up { host: name } if name == host => {
+                if down && event.at >= from {
+                    return true;
+                }
+                down = false;
+            }
+            _ => {}
+        }
+    }
+    down
+}
+
+fn logged(
+    record: &Record,
+    at: Duration,
+    tenant: Option<usize>,
+    account: Option<usize>,
+    agents: &BTreeMap<AgentId, String>,
+) -> Result<Logged, SimError> {
+    let attempt = |attempt: &AttemptRecord| LoggedAttempt {
+        agent: agents
+            .get(&attempt.agent)
+            .cloned()
+            .unwrap_or_else(|| attempt.agent.to_string()),
+        controller: attempt.controller.clone(),
+        verdict: attempt.verdict.clone(),
+        reason: attempt.reason.clone(),
+        total: attempt.total,
+    };
+    Ok(Logged {
+        request: record.request.to_string(),
+        at,
+        tenant,
+        account,
+        outcome: named(&record.outcome).ok_or_else(|| unknown("outcome", &record.outcome))?,
+        code: record.code,
+        total: record.total,
+        attempts: record.attempts.iter().map(attempt).collect(),
+    })
+}
+
+fn bind(record: &BindRecord, start: Timestamp, objects: &BTreeMap<Uuid, usize>) -> Bind {
+    Bind {
+        at: Duration::from_millis(u64::try_from(since(start, record.at)).unwrap_or(0)),
+        controller: record.controller.to_string(),
+        account: record.object.and_then(|object| objects.get(&object).copied()),
+        end: match record.outcome {
+            BindOutcome::Anonymous => BindEnd::Anonymous,
+            BindOutcome::Accepted => BindEnd::Accepted,
+            BindOutcome::Refused(code) => BindEnd::Refused(code.code()),
+            BindOutcome::Answered(code) => BindEnd::Answered(code),
+            BindOutcome::Dropped => BindEnd::Dropped,
+        },
+        judged: record.judged,
+        counted: record.counted,
+    }
+}
+
+/// What was done and what followed from it, by time.
+fn events(history: &History, schedule: &Schedule, script: &Script<'_>) -> Vec<Event> {
+    let mut all = Vec::new();
+    let mut begun = BTreeSet::new();
+    for due in &schedule.actions {
+        let Some(fault) = schedule.faults.get(due.fault) else {
+            continue;
+        };
+        let lasting = matches!(fault.trouble, Trouble::Flapping { .. });
+        // A link that flaps is one trouble from its first going to its last coming.
+        let whole =
+            !lasting || (due.deed == Deed::Begin && begun.insert(due.fault)) || Some(due.at) == fault.until;
+        if whole {
+            let what = match due.deed {
+                Deed::Begin => What::Begin {
+                    fault: due.fault,
+                    trouble: fault.trouble.clone(),
+                },
+                Deed::End => What::End { fault: due.fault },
+            };
+            all.push(Event { at: due.at, what });
+        }
+        all.extend(follows(history, script, due, &fault.trouble));
+    }
+    // A link that flaps may end while it is up.
+    for (at, fault) in schedule.faults.iter().enumerate() {
+        let ends = all.iter().any(|event| event.what == What::End { fault: at });
+        if let (Trouble::Flapping { .. }, Some(until), false) = (&fault.trouble, fault.until, ends) {
+            all.push(Event {
+                at: until,
+                what: What::End { fault: at },
+            });
+        }
+    }
+    all.sort_by_key(|event| event.at);
+    all
+}
+
+/// What an action brings beside itself.
+fn follows(history: &History, script: &Script<'_>, due: &Due, trouble: &Trouble) -> Vec<Event> {
+    let account = || {
+        let (tenant, _, person) = script.user(trouble)?;
+        history.account(tenant, person)
+    };
+    let user = |what: fn(usize) -> What| account().map(what).into_iter().collect::<Vec<_>>();
+    let down = |host: &String, clean| {
+        vec![What::Down {
+            host: host.clone(),
+            clean,
+        }]
+    };
+    let up = |host: &String| vec![What::Up { host: host.clone() }];
+    let whats = match (trouble, due.deed) {
+        (Trouble::Crash { host }, Deed::Begin) => down(host, false),
+        (Trouble::Restart { host }, Deed::Begin) => down(host, true),
+        (Trouble::TornState { agent, .. }, _) => down(agent, false),
+        (Trouble::Crash { host } | Trouble::Restart { host }, Deed::End) => up(host),
+        (Trouble::DrainAgent { agent }, deed) => vec![What::Drained {
+            agent: agent.clone(),
+            drained: deed == Deed::Begin,
+        }],
+        (Trouble::ChangePassword { .. }, _) => {
+            let change = script.changes.get(&due.fault).copied().unwrap_or(1);
+            account()
+                .map(|account| What::Password { account, change })
+                .into_iter()
+                .collect()
+        }
+        (Trouble::SetState { state, .. }, _) => {
+            let state = *state;
+            account()
+                .map(|account| What::State { account, state })
+                .into_iter()
+                .collect()
+        }
+        (Trouble::Unlock { .. }, _) => user(|account| What::Unlocked { account }),
+        (Trouble::DeleteUser { .. }, _) => user(|account| What::Deleted { account }),
+        _ => Vec::new(),
+    };
+    let mut events: Vec<_> = whats.into_iter().map(|what| Event { at: due.at, what }).collect();
+    // What comes back by itself.
+    for (at, action) in script.actions(due) {
+        if let crate::sim::Action::Fault(crate::sim::Fault::Start { host }) = action
+            && at > due.at
+        {
+            events.push(Event {
+                at,
+                what: What::Up { host },
+            });
+        }
+    }
+    events
+}

@@ -1,0 +1,186 @@
+//! A scenario in the simulation.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::time::Duration;
+
+use postern_agent::Timeouts;
+use postern_cloud::config::LOG_KEEP_DEFAULT;
+use postern_directory_mock::{AccountState, Directory, Flavour, Policy, User};
+use postern_proto::ids::AgentId;
+
+use super::script::Script;
+use super::seen;
+use crate::check::History;
+use crate::scenario::{Arrival, Attempted, Person, Scenario, Schedule, State, Tenant};
+use crate::sim::{
+    AgentPlan, Arrival as Planned, Latency, Link, Secret, SimError, TenantPlan, Topology, Typed, World,
+};
+
+/// How far time moves at once.
+const TICK: Duration = Duration::from_millis(5);
+
+/// What a write takes in the cloud's database.
+const COMMIT: Duration = Duration::from_millis(2);
+
+/// Longest wait for the last answers after the end: a client gives up before.
+const SETTLE_WAIT: Duration = Duration::from_secs(60);
+
+/// What a run in the simulation left behind.
+#[derive(Debug)]
+pub struct Ran {
+    /// What everybody saw.
+    pub history: History,
+    /// The digest of everything that happened, and how many happenings it is of.
+    pub digest: (String, u64),
+    /// Processes that failed by themselves, with why.
+    pub failures: Vec<(String, String)>,
+    /// All hosts.
+    pub hosts: Vec<String>,
+}
+
+/// Runs it in this process, which must not have simulated before. `trace` gets every happening as a line.
+///
+/// # Errors
+/// [`SimError`] if the world cannot be built or does not go on.
+pub fn run(scenario: &Scenario, schedule: &Schedule, trace: Option<File>) -> Result<Ran, SimError> {
+    let mut world = World::traced(schedule.seed, topology(scenario, schedule.seed), trace)?;
+    let script = Script::of(scenario, schedule);
+    for controller in scenario.tenants.iter().flat_map(|tenant| &tenant.controllers) {
+        if let Some(slow) = script.usual(&controller.name) {
+            world.at(Duration::ZERO, slow);
+        }
+    }
+    for due in &schedule.actions {
+        for (at, action) in script.actions(due) {
+            world.at(at, action);
+        }
+    }
+    world.arrive(
+        schedule
+            .arrivals
+            .iter()
+            .map(|arrival| planned(scenario, schedule.seed, arrival)),
+    )?;
+    let mut ids = BTreeMap::new();
+    note_agents(&world, &mut ids);
+    for due in &schedule.actions {
+        world.run_until(due.at.min(scenario.duration))?;
+        note_agents(&world, &mut ids);
+    }
+    world.run_until(scenario.duration)?;
+    world.settle(SETTLE_WAIT)?;
+    note_agents(&world, &mut ids);
+    let history = seen::history(scenario, schedule, &script, &mut world, &ids)?;
+    Ok(Ran {
+        history,
+        digest: world.digest(),
+        failures: world.failures(),
+        hosts: world.host_names().map(str::to_owned).collect(),
+    })
+}
+
+/// An agent that enrols anew has another id.
+fn note_agents(world: &World, ids: &mut BTreeMap<AgentId, String>) {
+    for agent in world.agents() {
+        if let Some(id) = agent.id {
+            ids.insert(id, agent.host);
+        }
+    }
+}
+
+// What the world consists of.
+
+fn topology(scenario: &Scenario, seed: u64) -> Topology {
+    let link = |link: &crate::scenario::Link| {
+        let [a, b] = link.between.clone();
+        Link {
+            a,
+            b,
+            latency: link.latency,
+        }
+    };
+    Topology {
+        tenants: scenario.tenants.iter().map(|one| tenant(one, seed)).collect(),
+        clients: scenario.clients() as usize,
+        limits: scenario.limits,
+        log_keep: LOG_KEEP_DEFAULT,
+        tick: TICK,
+        latency: Latency {
+            min: scenario.latency,
+            max: scenario.latency,
+        },
+        links: scenario.links.iter().map(link).collect(),
+        commit: COMMIT,
+    }
+}
+
+fn tenant(tenant: &Tenant, seed: u64) -> TenantPlan {
+    let netbios: String = tenant
+        .name
+        .to_uppercase()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(15)
+        .collect();
+    let policy = Policy {
+        lockout_threshold: tenant.lockout.threshold,
+        lockout_window: tenant.lockout.window,
+        lockout_duration: tenant.lockout.duration,
+        ..Policy::default()
+    };
+    let user = |person: Person| {
+        let password = Attempted::Of(person, 0).text(seed, &tenant.domain);
+        User::new(&person.to_string(), &password)
+            .upn(&tenant.username(person))
+            .state(state(person.state))
+    };
+    let place = |name: &String| {
+        tenant
+            .controllers
+            .iter()
+            .position(|controller| controller.name == *name)
+    };
+    let agents = tenant.agents.iter().map(|agent| AgentPlan {
+        controllers: agent.controllers.iter().filter_map(place).collect(),
+    });
+    TenantPlan {
+        name: tenant.name.clone(),
+        tell_locked: tenant.tell_locked,
+        directory: Directory::builder(&tenant.domain, &netbios)
+            .policy(policy)
+            .users(tenant.people().map(user))
+            .build(),
+        controllers: tenant.controllers.len(),
+        flavour: Flavour::Windows,
+        agents: agents.collect(),
+        timeouts: Timeouts::default(),
+    }
+}
+
+pub(super) fn state(state: State) -> AccountState {
+    match state {
+        State::Ok => AccountState::Normal,
+        State::NeverLocks => AccountState::NeverLocks,
+        State::Disabled => AccountState::Disabled,
+        State::AccountExpired => AccountState::AccountExpired,
+        State::PasswordExpired => AccountState::PasswordExpired,
+        State::MustChange => AccountState::MustChange,
+        State::Locked => AccountState::Locked,
+        State::WrongHours => AccountState::NoLogonHours,
+        State::WrongWorkstation => AccountState::Workstations(vec!["ANOTHER-PC".to_owned()]),
+        State::Protected => AccountState::Protected,
+    }
+}
+
+fn planned(scenario: &Scenario, seed: u64, arrival: &Arrival) -> Planned {
+    let tenant = scenario.tenants.get(arrival.tenant);
+    let (name, domain) = tenant.map_or(("", ""), |tenant| (&tenant.name, &tenant.domain));
+    Planned {
+        at: arrival.at,
+        client: (arrival.client as usize).saturating_sub(1),
+        tenant: name.into(),
+        username: arrival.username.as_str().into(),
+        typed: Typed::This(Secret::from(arrival.password.text(seed, domain))),
+    }
+}
