@@ -38,17 +38,16 @@ pub(super) fn no_wrong_accept(check: &Check<'_>) -> Vec<Violation> {
         // Each takes the earliest acceptance that is its own; whoever ends first chooses first.
         theirs.sort_by_key(|(_, _, answered)| *answered);
         let binds = check.index.binds.get(&account).into_iter().flatten();
-        let mut accepted: Vec<_> = binds
-            .filter(|bind| bind.end == BindEnd::Accepted)
-            .map(|bind| bind.at)
-            .collect();
+        let mut accepted: BTreeMap<Duration, usize> = BTreeMap::new();
+        for bind in binds.filter(|bind| bind.end == BindEnd::Accepted) {
+            *accepted.entry(bind.at).or_default() += 1;
+        }
         let slack = check.history.slack;
         for (at, request, answered) in theirs {
-            let mine = |bind: &Duration| *bind + slack >= request.sent && *bind <= answered + slack;
-            match accepted.iter().position(mine) {
-                Some(taken) => {
-                    accepted.remove(taken);
-                }
+            let meanwhile = request.sent.saturating_sub(slack)..=answered.max(request.sent) + slack;
+            let mine = accepted.range_mut(meanwhile).find(|(_, left)| **left > 0);
+            match mine {
+                Some((_, left)) => *left -= 1,
                 None => {
                     let seen = format!(
                         "{} signed in, and no directory accepted a password of this object meanwhile",

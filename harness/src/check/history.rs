@@ -24,7 +24,7 @@ pub struct History {
     pub tenants: Vec<TenantFacts>,
     /// The users of all of them.
     pub accounts: Vec<Account>,
-    /// The sign-ins, in the order in which they were sent.
+    /// The sign-ins, sorted by when they were sent.
     pub requests: Vec<Request>,
     /// Requests as they reached agents.
     pub given: Vec<Given>,

@@ -57,6 +57,8 @@ pub(super) struct Index<'a> {
     crowds: Vec<Vec<(Duration, Duration)>>,
     /// When somebody of a tenant was told that there is too much to do, by time.
     busy: Vec<(Duration, usize)>,
+    /// For each of the requests by key: the latest end of it and of all before it.
+    latest_ends: BTreeMap<Key, Vec<Duration>>,
 }
 
 impl<'a> Index<'a> {
@@ -70,6 +72,7 @@ impl<'a> Index<'a> {
             disturbances: disturbances(history),
             crowds: Vec::new(),
             busy: Vec::new(),
+            latest_ends: BTreeMap::new(),
         };
         for record in &history.log {
             index.records.entry(&record.request).or_default().push(record);
@@ -88,6 +91,13 @@ impl<'a> Index<'a> {
             index.busy.extend(busy.map(|answer| (answer.at, request.tenant)));
         }
         index.busy.sort();
+        for (key, requests) in &index.by_key {
+            let ends = requests.iter().scan(Duration::ZERO, |latest, request| {
+                *latest = (*latest).max(request.end(history.ended));
+                Some(*latest)
+            });
+            index.latest_ends.insert(key.clone(), ends.collect());
+        }
         index.crowds = (0..history.tenants.len())
             .map(|tenant| crowds(history, tenant))
             .collect();
@@ -135,6 +145,21 @@ impl<'a> Index<'a> {
         crowds
             .into_iter()
             .any(|(begin, end)| *begin <= to && from <= *end)
+    }
+
+    /// Whether another sign-in of the same account was under way in a time.
+    pub(super) fn overlaps_its_own(&self, request: &Request, from: Duration, to: Duration) -> bool {
+        let key = key(request);
+        let none = (Vec::new(), Vec::new());
+        let (mine, latest) = match (self.by_key.get(&key), self.latest_ends.get(&key)) {
+            (Some(mine), Some(latest)) => (mine, latest),
+            _ => (&none.0, &none.1),
+        };
+        // All before this place ended before.
+        let first = latest.partition_point(|end| *end < from);
+        let near = mine.iter().skip(first).take_while(|other| other.sent <= to);
+        near.into_iter()
+            .any(|other| !std::ptr::eq(*other, request) && other.end(self.history.ended) >= from)
     }
 
     /// Whether somebody of a tenant was told in a time that there is too much to do.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::history::{BindEnd, History, Request, What};
-use super::index::{Index, key};
+use super::index::{Index, Key, key};
 use crate::scenario::{Attempted, Outcome, State, Trouble, Typed};
 
 /// How long the password before the last change still binds: Active Directory's own default.
@@ -81,6 +81,9 @@ pub(super) struct Model<'a> {
     lives: Vec<Life>,
     /// A directory's clock was moved: its lockouts may have ended or not.
     clocks_moved: bool,
+    spent: BTreeMap<Key, Spent<'a>>,
+    /// When the cloud went down.
+    stops: Vec<Duration>,
 }
 
 impl<'a> Model<'a> {
@@ -89,6 +92,10 @@ impl<'a> Model<'a> {
         let lives = (0..history.accounts.len())
             .map(|account| life(index, account))
             .collect();
+        let stopped = |what: &What| matches!(what, What::Down { host, .. } if host == "cloud");
+        let stops = history.events.iter().filter(|event| stopped(&event.what));
+        let by_key = index.by_key.iter();
+        let spent = by_key.map(|(key, requests)| (key.clone(), spent(index, requests)));
         let moved = |what: &What| {
             matches!(
                 what,
@@ -102,6 +109,8 @@ impl<'a> Model<'a> {
             index,
             lives,
             clocks_moved: history.events.iter().any(|event| moved(&event.what)),
+            spent: spent.collect(),
+            stops: stops.map(|event| event.at).collect(),
         }
     }
 
@@ -192,11 +201,7 @@ impl<'a> Model<'a> {
             allowed.add(Outcome::Unavailable, "there is more to do than is taken");
             allowed.add(Outcome::Busy, "there is more to do than is taken");
         }
-        let mine = self.index.by_key.get(&key(request)).into_iter().flatten();
-        let overlaps = |other: &&&Request| {
-            !std::ptr::eq(**other, request) && other.sent <= to && from <= other.end(self.history().ended)
-        };
-        if mine.into_iter().filter(overlaps).count() >= 1 {
+        if self.index.overlaps_its_own(request, from, to) {
             allowed.add(Outcome::Busy, "other sign-ins of the account are under way");
         }
         if request.account.is_none() && self.index.was_busy(tenant, from.saturating_sub(lately), to) {
@@ -206,70 +211,92 @@ impl<'a> Model<'a> {
 
     /// Whether what an account's earlier sign-ins may have cost reaches the budget.
     fn budget_may_be_used_up(&self, request: &Request, from: Duration, to: Duration) -> bool {
-        let history = self.history();
-        let ended = history.ended;
-        let counted_for = history.limits.window + COUNTED_LONGER;
-        let others = || {
-            let mine = self.index.by_key.get(&key(request)).into_iter().flatten();
-            mine.take_while(|other| other.sent <= to)
-                .filter(|other| !std::ptr::eq(**other, request))
+        let limits = &self.history().limits;
+        let counted_for = limits.window + COUNTED_LONGER;
+        let Some(spent) = self.spent.get(&key(request)) else {
+            return false;
         };
         // A success clears what had failed before it began.
-        let succeeded = |other: &&&Request| {
-            other
-                .answer()
-                .is_some_and(|answer| answer.outcome == Outcome::SignedIn && answer.at < from)
-        };
-        let cleared = others()
-            .filter(succeeded)
-            .map(|other| other.sent)
-            .max()
-            .unwrap_or_default();
-        let counts: Vec<_> = others()
-            .filter(|other| other.end(ended) >= cleared)
-            .map(|other| (other.end(ended), self.cost(other)))
-            .filter(|(_, cost)| *cost > 0)
+        let cleared = spent
+            .successes
+            .iter()
+            .rev()
+            .find(|(_, answered)| *answered < from);
+        let cleared = cleared.map(|(sent, _)| *sent).unwrap_or_default();
+        let others = spent.costs.iter().take_while(|cost| cost.sent <= to);
+        let counts: Vec<_> = others
+            .filter(|cost| cost.end >= cleared && !std::ptr::eq(cost.request, request))
             .collect();
-        let stops = history.events.iter().filter(|event| {
-            let down = matches!(&event.what, What::Down { host, .. } if host == "cloud");
-            down && event.at <= to
-        });
-        let stops: Vec<_> = stops.map(|event| event.at).collect();
+        let stops: Vec<_> = self.stops.iter().filter(|at| **at <= to).collect();
         let last = counts
             .iter()
-            .map(|(at, _)| *at)
+            .map(|cost| &cost.end)
             .chain(stops.iter().copied())
             .max();
         let is_live = last.is_some_and(|last| from <= last.saturating_add(counted_for));
-        let cost: usize = counts.iter().map(|(_, cost)| cost).sum();
-        let budget = usize::try_from(history.limits.budget).unwrap_or(usize::MAX);
+        let cost: usize = counts.iter().map(|cost| cost.most).sum();
+        let budget = usize::try_from(limits.budget).unwrap_or(usize::MAX);
         is_live && cost + LOST_BY_A_STOP * stops.len() >= budget
     }
+}
 
-    /// The most that a sign-in may have cost its account.
-    fn cost(&self, request: &Request) -> usize {
-        let reached = || {
-            self.index
-                .record(request)
-                .map_or(2, |record| record.reached().max(1))
-        };
-        match request.answer().map(|answer| answer.outcome) {
-            None => 2,
-            Some(Outcome::Refused | Outcome::Unavailable) => reached(),
-            Some(
-                Outcome::SignedIn
-                | Outcome::PasswordExpired
-                | Outcome::MustChange
-                | Outcome::Disabled
-                | Outcome::AccountExpired
-                | Outcome::LogonHours
-                | Outcome::Workstation
-                | Outcome::TooManyAttempts
-                | Outcome::Busy,
-            ) => 0,
-            // A first attempt that nobody heard of may have been counted.
-            Some(Outcome::Locked) => reached().saturating_sub(1),
+/// What an account's sign-ins may have cost, in the order in which they were sent.
+#[derive(Default)]
+struct Spent<'a> {
+    costs: Vec<Cost<'a>>,
+    /// When those were sent that signed in, and answered.
+    successes: Vec<(Duration, Duration)>,
+}
+
+/// A sign-in that may have cost something.
+struct Cost<'a> {
+    request: &'a Request,
+    sent: Duration,
+    end: Duration,
+    most: usize,
+}
+
+fn spent<'a>(index: &Index<'a>, requests: &[&'a Request]) -> Spent<'a> {
+    let mut spent = Spent::default();
+    for request in requests {
+        let success = request
+            .answer()
+            .filter(|answer| answer.outcome == Outcome::SignedIn);
+        spent
+            .successes
+            .extend(success.map(|answer| (request.sent, answer.at)));
+        let most = cost(index, request);
+        if most > 0 {
+            spent.costs.push(Cost {
+                request,
+                sent: request.sent,
+                end: request.end(index.history.ended),
+                most,
+            });
         }
+    }
+    spent
+}
+
+/// The most that a sign-in may have cost its account.
+fn cost(index: &Index<'_>, request: &Request) -> usize {
+    let reached = || index.record(request).map_or(2, |record| record.reached().max(1));
+    match request.answer().map(|answer| answer.outcome) {
+        None => 2,
+        Some(Outcome::Refused | Outcome::Unavailable) => reached(),
+        Some(
+            Outcome::SignedIn
+            | Outcome::PasswordExpired
+            | Outcome::MustChange
+            | Outcome::Disabled
+            | Outcome::AccountExpired
+            | Outcome::LogonHours
+            | Outcome::Workstation
+            | Outcome::TooManyAttempts
+            | Outcome::Busy,
+        ) => 0,
+        // A first attempt that nobody heard of may have been counted.
+        Some(Outcome::Locked) => reached().saturating_sub(1),
     }
 }
 
