@@ -7,6 +7,7 @@
 mod answers;
 mod apart;
 mod delivery;
+mod expectations;
 mod history;
 mod index;
 mod lockout;
@@ -16,6 +17,7 @@ mod timeline;
 use std::collections::BTreeSet;
 use std::fmt;
 
+pub use expectations::{Finding, expectations};
 pub use history::{
     Account, Answer, Bind, BindEnd, Discharge, Event, Given, History, Logged, LoggedAttempt, Lost, Request,
     TenantFacts, What, WhyLost,
