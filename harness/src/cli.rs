@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::demo;
 use crate::load::{self, cli::LoadArgs};
-use crate::scenario::cli::{self as scenario, ScenarioArgs};
+use crate::run::cli::{self as scenario, ScenarioArgs};
 use crate::stories::cli::{self as story, StoryArgs};
 
 /// Any failure, for the terminal.
@@ -32,7 +32,7 @@ enum Command {
     Demo(DemoArgs),
     /// Puts the system under load, each part as a process of its own, and says what it takes.
     Load(LoadArgs),
-    /// Stories that the whole system goes through: checks them, and says how they are written.
+    /// Stories that the whole system goes through: runs and checks them, and says how they are written.
     Scenario(ScenarioArgs),
     /// Plays a story in simulated time, from a seed.
     Story(StoryArgs),
@@ -77,11 +77,12 @@ impl Rest {
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
     // The simulation has runtimes of its own, one for each host.
-    if let Command::Story(args) = &command {
-        return process::end(story::run(args, &mut std::io::stdout()));
-    }
+    let command = match Cli::parse().command {
+        Command::Story(args) => return process::end(story::run(&args, &mut std::io::stdout())),
+        Command::Scenario(args) => return process::end(scenarios(args)),
+        other => other,
+    };
     let ran = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -95,19 +96,21 @@ async fn run(command: Command) -> Result<ExitCode, Failed> {
         Command::Demo(args) => return demo(args).await,
         Command::Story(args) => return story::run(&args, &mut std::io::stdout()),
         Command::Load(args) => load::cli::run(args, &mut std::io::stdout()).await?,
-        Command::Scenario(args) => {
-            let well = scenario::run(args, &mut std::io::stdout())?;
-            return Ok(if well {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            });
-        }
+        Command::Scenario(args) => return scenarios(args),
         Command::Cloud(rest) => postern_cloud::cli::run(rest.of("postern cloud")).await?,
         Command::Agent(rest) => postern_agent::cli::run(rest.of("postern agent")).await?,
         Command::Directory(rest) => postern_directory_mock::cli::run(rest.of("postern directory")).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn scenarios(args: ScenarioArgs) -> Result<ExitCode, Failed> {
+    let well = scenario::run(args, &mut std::io::stdout())?;
+    Ok(if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn demo(args: DemoArgs) -> Result<ExitCode, Failed> {

@@ -4,6 +4,7 @@
 //! * [`lab`]: any topology on real sockets, in one process.
 //! * [`client`]: the ways in, as users have them.
 //! * [`canary`]: looks for passwords where none may be.
+//! * [`check`]: whether a run was as it must be: the invariants, and a reference model.
 //! * [`load`]: how much it takes, how fast, at what cost.
 //! * [`scenario`]: stories as files: parsed, checked, and drawn into schedules.
 //! * [`sim`]: the whole system in virtual time, from one seed.

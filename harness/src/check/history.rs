@@ -16,13 +16,15 @@ pub struct History {
     pub limits: Limits,
     /// How far times of different observers may differ: nothing in simulated time.
     pub slack: Duration,
+    /// What the way of a request to the cloud and of its answer back may take, connecting included.
+    pub way: Duration,
     /// When the run ended.
     pub ended: Duration,
     /// The organisations.
     pub tenants: Vec<TenantFacts>,
     /// The users of all of them.
     pub accounts: Vec<Account>,
-    /// The sign-ins, in the order in which they were sent.
+    /// The sign-ins, sorted by when they were sent.
     pub requests: Vec<Request>,
     /// Requests as they reached agents.
     pub given: Vec<Given>,
@@ -59,6 +61,7 @@ impl History {
         Self {
             limits: scenario.limits,
             slack: Duration::ZERO,
+            way: way(scenario),
             ended: scenario.duration,
             tenants: tenants.collect(),
             accounts: accounts.collect(),
@@ -84,6 +87,22 @@ impl History {
             hosts.into_iter().any(|name| name == host)
         })
     }
+}
+
+/// What a way may take that is not slow: some scheduling, no more.
+const WAY: Duration = Duration::from_secs(1);
+
+/// Messages one after the other until an answer is there: name, TCP, TLS, HTTP/2, request, answer.
+const TRIPS: u32 = 10;
+
+/// The slowest client's way to the cloud and back.
+fn way(scenario: &Scenario) -> Duration {
+    let clients = scenario
+        .links
+        .iter()
+        .filter(|link| link.between.iter().any(|host| host.starts_with("client")));
+    let slowest = clients.map(|link| link.latency).max().unwrap_or_default();
+    WAY + TRIPS * slowest.max(scenario.latency)
 }
 
 /// An organisation.

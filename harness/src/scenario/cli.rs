@@ -4,22 +4,16 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 use super::{Scenario, parse, schema};
 
 /// Any failure, for the terminal.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-/// What `scenario` takes.
-#[derive(Debug, Args)]
-pub struct ScenarioArgs {
-    #[command(subcommand)]
-    command: Command,
-}
-
+/// What can be done with scenario files alone.
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Checks files, and all files of folders, without running them.
     Check {
         /// Scenario files, or folders of them.
@@ -34,8 +28,8 @@ enum Command {
 ///
 /// # Errors
 /// What cannot be read or written.
-pub fn run(args: ScenarioArgs, out: &mut dyn Write) -> Result<bool, Failed> {
-    match args.command {
+pub fn run(command: Command, out: &mut dyn Write) -> Result<bool, Failed> {
+    match command {
         Command::Check { paths } => check(&paths, colours(), out),
         Command::Schema => {
             out.write_all(schema().as_bytes())?;
@@ -55,55 +49,78 @@ fn check(paths: &[PathBuf], styled: bool, out: &mut dyn Write) -> Result<bool, F
     for path in paths {
         files.extend(scenario_files(path)?);
     }
-    let paint = |colour: &str, text: &str| {
-        if styled {
-            format!("\u{1b}[{colour}m{text}\u{1b}[0m")
-        } else {
-            text.to_owned()
-        }
-    };
+    let read: Vec<_> = files
+        .iter()
+        .map(|file| Ok((file, read(file)?)))
+        .collect::<Result<_, Failed>>()?;
+    let titles = read.iter().filter_map(|(_, found)| found.as_ref().ok());
+    let width = titles
+        .map(|scenario| scenario.title.chars().count())
+        .max()
+        .unwrap_or(0);
     let (mut mistakes, mut wrong, mut folder) = (0, 0, None);
-    for file in &files {
+    for (file, found) in &read {
         let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
         if folder != parent {
             if let Some(parent) = parent {
-                writeln!(out, "{}", paint("1", &parent.display().to_string()))?;
+                writeln!(out, "{}", paint(styled, "1", &parent.display().to_string()))?;
             }
             folder = parent;
         }
-        let name = file
-            .file_name()
-            .map(|name| name.to_string_lossy())
-            .unwrap_or_default();
-        match read(file)? {
-            Ok(scenario) => writeln!(
-                out,
-                "  {} {}  {}",
-                paint("32", "✓"),
-                scenario.title,
-                paint("2", &name)
-            )?,
+        match found {
+            Ok(scenario) => {
+                let mark = paint(styled, "32", "✓");
+                let size = paint(styled, "2", &size(scenario));
+                writeln!(out, "  {mark} {:width$}  {size}", scenario.title)?;
+            }
             Err(found) => {
                 wrong += 1;
                 mistakes += found.all().len();
-                writeln!(out, "  {} {name}\n", paint("31", "✗"))?;
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                writeln!(out, "  {} {name}\n", paint(styled, "31", "✗"))?;
                 write!(out, "{}", found.render(styled))?;
             }
         }
     }
     let summary = match (files.len(), wrong) {
-        (1, 0) => paint("32", "1 scenario, no mistakes"),
-        (all, 0) => paint("32", &format!("{all} scenarios, no mistakes")),
+        (1, 0) => paint(styled, "32", "1 scenario, no mistakes"),
+        (all, 0) => paint(styled, "32", &format!("{all} scenarios, no mistakes")),
         (all, wrong) => {
             let plural = if mistakes == 1 { "" } else { "s" };
-            paint(
-                "31",
-                &format!("{mistakes} mistake{plural} in {wrong} of {all} scenarios"),
-            )
+            let text = format!("{mistakes} mistake{plural} in {wrong} of {all} scenarios");
+            paint(styled, "31", &text)
         }
     };
-    writeln!(out, "\n{summary}")?;
+    let line = if wrong == 0 { "\n" } else { "" };
+    writeln!(out, "{line}{summary}")?;
     Ok(wrong == 0)
+}
+
+fn paint(styled: bool, colour: &str, text: &str) -> String {
+    if styled {
+        format!("\u{1b}[{colour}m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// How large a scenario is, in a few words.
+fn size(scenario: &Scenario) -> String {
+    let loads = scenario.loads.iter().map(|load| load.span.count());
+    let attacks = scenario.attacks.iter().map(|attack| attack.span.count());
+    let sign_ins: f64 = loads.chain(attacks).sum();
+    let faults = match (scenario.faults.len(), &scenario.nemesis) {
+        (0, None) => String::new(),
+        (0, Some(_)) => ", faults at random".to_owned(),
+        (1, None) => ", 1 fault".to_owned(),
+        (count, None) => format!(", {count} faults"),
+        (count, Some(_)) => format!(", {count} faults and more at random"),
+    };
+    format!(
+        "{:>7}, {:>2} hosts, about {sign_ins:.0} sign-ins{faults}",
+        humantime::format_duration(scenario.duration).to_string(),
+        scenario.hosts().len(),
+    )
 }
 
 /// Reads a scenario file.

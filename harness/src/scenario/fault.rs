@@ -109,7 +109,7 @@ pub enum Trouble {
         /// Whose; may be left out where there is one tenant.
         tenant: Option<String>,
     },
-    /// An administrator of the directory puts a user into another state.
+    /// An administrator of the directory puts a user into another state, instead of the present one.
     SetState {
         /// The user, such as "ok-1".
         user: String,

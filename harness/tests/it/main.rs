@@ -10,6 +10,7 @@ mod import;
 mod office;
 mod process;
 mod programs;
+mod scenarios;
 mod states;
 mod stories;
 mod strangers;

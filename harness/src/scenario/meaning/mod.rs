@@ -192,7 +192,7 @@ impl Reader<'_> {
         if words < 3
             || title.ends_with('.')
             || title.starts_with(char::is_lowercase)
-            || title.lines().count() > 1
+            || title.contains(char::is_control)
         {
             let right =
                 "expected a sentence without its full stop, such as \"An agent dies and nobody notices\"";

@@ -75,97 +75,108 @@ fn trouble(mischief: Mischief, scenario: &Scenario, random: &dyn Random) -> Opti
     let tenants = || scenario.tenants.iter();
     let agents: Vec<_> = tenants().flat_map(|tenant| &tenant.agents).collect();
     let controllers: Vec<_> = tenants().flat_map(|tenant| &tenant.controllers).collect();
-    let agent = any(&agents, random)?;
-    let controller = any(&controllers, random)?.name.clone();
-    let cloud = || "cloud".to_owned();
-    let to_cloud = || [agent.name.clone(), cloud()];
-    let directory = |does, delay| Trouble::Directory {
-        controller: controller.clone(),
-        does,
-        delay,
-        binds: None,
-    };
-    let store = |fails, delay| Trouble::Store { fails, delay };
+    let (agent, controller) = (any(&agents, random)?, any(&controllers, random)?);
+    let to_cloud = || [agent.name.clone(), "cloud".to_owned()];
+    let host = |name: &str| name.to_owned();
     Some(match mischief {
         Mischief::CrashAgent => Trouble::Crash {
-            host: agent.name.clone(),
+            host: host(&agent.name),
         },
-        Mischief::CrashCloud => Trouble::Crash { host: cloud() },
-        Mischief::CrashController => Trouble::Crash { host: controller },
+        Mischief::CrashCloud => Trouble::Crash { host: host("cloud") },
+        Mischief::CrashController => Trouble::Crash {
+            host: host(&controller.name),
+        },
         Mischief::RestartAgent => Trouble::Restart {
-            host: agent.name.clone(),
+            host: host(&agent.name),
         },
         Mischief::StopAgent => Trouble::Stop {
-            host: agent.name.clone(),
+            host: host(&agent.name),
         },
         Mischief::DrainAgent => Trouble::DrainAgent {
-            agent: agent.name.clone(),
+            agent: host(&agent.name),
         },
-        Mischief::PartitionAgent => Trouble::Partition {
-            between: to_cloud(),
-            one_way: false,
-        },
+        Mischief::PartitionAgent => partition(to_cloud(), false),
         Mischief::OneWay => {
             let mut between = to_cloud();
             if below(random, 2) == 1 {
                 between.reverse();
             }
-            Trouble::Partition {
-                between,
-                one_way: true,
-            }
+            partition(between, true)
         }
         Mischief::Flapping => Trouble::Flapping {
             between: to_cloud(),
-            down: Written(Duration::from_millis(200 + below(random, 1_800))),
-            up: Written(Duration::from_millis(200 + below(random, 4_800))),
+            down: up_to(200, 2_000, random),
+            up: up_to(200, 5_000, random),
         },
-        Mischief::PartitionController => Trouble::Partition {
-            between: [agent.name.clone(), any(&agent.controllers, random)?],
-            one_way: false,
-        },
+        Mischief::PartitionController => {
+            partition([agent.name.clone(), any(&agent.controllers, random)?], false)
+        }
         Mischief::Delay => Trouble::Delay {
             between: to_cloud(),
             latency: Written(Duration::from_secs(1)),
         },
         Mischief::Hold => Trouble::Hold { between: to_cloud() },
-        Mischief::Clock => {
-            let hosts: Vec<_> = scenario
-                .hosts()
-                .into_iter()
-                .filter(|host| !host.starts_with("client"))
-                .collect();
-            let by = Shift {
-                by: Duration::from_secs(1 + below(random, CLOCK_JUMP_MAX_S)),
-                back: below(random, 2) == 1,
-            };
-            Trouble::Clock {
-                host: any(&hosts, random)?,
-                by: Written(by),
-            }
-        }
-        Mischief::Store => {
-            let ways = [
-                StoreFailure::Before,
-                StoreFailure::After,
-                StoreFailure::Unknown,
-                StoreFailure::Full,
-            ];
-            store(any(&ways, random)?, None)
-        }
-        Mischief::SlowStore => store(
-            StoreFailure::Slow,
-            Some(Written(Duration::from_millis(50 + below(random, 1_950)))),
-        ),
-        Mischief::HangController => directory(Misdeed::Hang, None),
-        Mischief::ResetController => directory(
-            any(&[Misdeed::ResetJudged, Misdeed::ResetUnjudged], random)?,
-            None,
-        ),
-        Mischief::BusyController => directory(any(&[Misdeed::Busy, Misdeed::Unavailable], random)?, None),
-        Mischief::SlowController => directory(
-            Misdeed::Slow,
-            Some(Written(Duration::from_millis(100 + below(random, 4_900)))),
-        ),
+        Mischief::Clock => clock(scenario, random)?,
+        Mischief::Store | Mischief::SlowStore => store(mischief, random)?,
+        Mischief::HangController
+        | Mischief::ResetController
+        | Mischief::BusyController
+        | Mischief::SlowController => directory(mischief, &controller.name, random)?,
+    })
+}
+
+fn partition(between: [String; 2], one_way: bool) -> Trouble {
+    Trouble::Partition { between, one_way }
+}
+
+/// A time between two numbers of milliseconds.
+fn up_to(least: u64, most: u64, random: &dyn Random) -> Written<Duration> {
+    Written(Duration::from_millis(least + below(random, most - least)))
+}
+
+fn clock(scenario: &Scenario, random: &dyn Random) -> Option<Trouble> {
+    let mut hosts = scenario.hosts();
+    hosts.retain(|host| !host.starts_with("client"));
+    let by = Shift {
+        by: Duration::from_secs(1 + below(random, CLOCK_JUMP_MAX_S)),
+        back: below(random, 2) == 1,
+    };
+    Some(Trouble::Clock {
+        host: any(&hosts, random)?,
+        by: Written(by),
+    })
+}
+
+fn store(mischief: Mischief, random: &dyn Random) -> Option<Trouble> {
+    if mischief == Mischief::SlowStore {
+        return Some(Trouble::Store {
+            fails: StoreFailure::Slow,
+            delay: Some(up_to(50, 2_000, random)),
+        });
+    }
+    let ways = [
+        StoreFailure::Before,
+        StoreFailure::After,
+        StoreFailure::Unknown,
+        StoreFailure::Full,
+    ];
+    Some(Trouble::Store {
+        fails: any(&ways, random)?,
+        delay: None,
+    })
+}
+
+fn directory(mischief: Mischief, controller: &str, random: &dyn Random) -> Option<Trouble> {
+    let does = match mischief {
+        Mischief::ResetController => any(&[Misdeed::ResetJudged, Misdeed::ResetUnjudged], random)?,
+        Mischief::BusyController => any(&[Misdeed::Busy, Misdeed::Unavailable], random)?,
+        Mischief::SlowController => Misdeed::Slow,
+        _ => Misdeed::Hang,
+    };
+    Some(Trouble::Directory {
+        controller: controller.to_owned(),
+        does,
+        delay: (does == Misdeed::Slow).then(|| up_to(100, 5_000, random)),
+        binds: None,
     })
 }

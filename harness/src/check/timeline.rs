@@ -1,0 +1,195 @@
+//! What happened around one sign-in, on all hosts, in one column of time.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::history::{Bind, BindEnd, Logged, Request, What};
+use super::index::{Index, describe};
+
+/// What happened around one sign-in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeline(pub Vec<Line>);
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// When.
+    pub at: Duration,
+    /// Where: a host.
+    pub host: String,
+    /// What.
+    pub what: String,
+}
+
+/// How long before a sign-in something is of interest that happened to the system.
+const BEFORE: Duration = Duration::from_secs(60);
+
+/// Lines that are shown at most; a request has about ten.
+const LINES_MAX: usize = 60;
+
+impl Timeline {
+    /// Of the request at this place.
+    pub(super) fn of(index: &Index<'_>, at: usize) -> Self {
+        let history = index.history;
+        let Some(request) = history.requests.get(at) else {
+            return Self::default();
+        };
+        let (sent, end) = (request.sent, request.end(history.ended));
+        let mut lines = seen_by_the_client(request);
+        let ids: Vec<_> = (request.answers.iter())
+            .map(|answer| answer.request.as_str())
+            .collect();
+        for record in ids.iter().filter_map(|id| index.records.get(*id)).flatten() {
+            lines.extend(recorded(record));
+        }
+        for given in ids.iter().filter_map(|id| index.given.get(*id)).flatten() {
+            lines.push(line(given.at, &given.agent, "is given it".to_owned()));
+        }
+        let binds = request.account.and_then(|account| index.binds.get(&account));
+        let binds = binds.into_iter().flatten();
+        lines.extend(
+            binds
+                .filter(|bind| sent <= bind.at && bind.at <= end)
+                .map(|bind| bound(bind)),
+        );
+        for event in history.events.iter().filter(|event| event.at <= end) {
+            let (host, what) = happened(index, &event.what, request.account);
+            if event.at + BEFORE >= sent && !what.is_empty() {
+                lines.push(line(event.at, &host, what));
+            }
+        }
+        // Stable: what happens at one moment stays in the order of its causes.
+        lines.sort_by_key(|line| line.at);
+        lines.truncate(LINES_MAX);
+        Self(lines)
+    }
+}
+
+fn line(at: Duration, host: &str, what: String) -> Line {
+    Line {
+        at,
+        host: host.to_owned(),
+        what,
+    }
+}
+
+fn seen_by_the_client(request: &Request) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut add = |at, what| lines.push(line(at, &request.client, what));
+    let name = request.username.escape_debug();
+    add(request.sent, format!("sends {name} with {}", request.typed));
+    for answer in &request.answers {
+        add(answer.at, format!("is told {}", answer.outcome));
+    }
+    if let Some(lost) = &request.lost {
+        add(lost.at, format!("gets no answer: {:?}", lost.why));
+    }
+    lines
+}
+
+fn recorded(record: &Logged) -> Vec<Line> {
+    let mut lines = vec![line(
+        record.at,
+        "cloud",
+        format!("receives it as {}", record.request),
+    )];
+    for attempt in &record.attempts {
+        let asked = match attempt.controller.as_str() {
+            "" => "nobody",
+            controller => controller,
+        };
+        let comma = if attempt.reason.is_empty() { "" } else { ", " };
+        let what = format!(
+            "{} asks {asked}: {}{comma}{}, {:?}",
+            attempt.agent, attempt.verdict, attempt.reason, attempt.total
+        );
+        lines.push(line(record.at, "cloud", what));
+    }
+    let what = format!("records {} ({})", record.outcome, record.code);
+    lines.push(line(record.at + record.total, "cloud", what));
+    lines
+}
+
+fn bound(bind: &Bind) -> Line {
+    let judged = if bind.judged { "judges" } else { "does not judge" };
+    let counted = if bind.counted { ", counts a failure" } else { "" };
+    let end = match bind.end {
+        BindEnd::Accepted => "accepts".to_owned(),
+        BindEnd::Refused(code) => format!("refuses, data {code:x}"),
+        BindEnd::Answered(code) => format!("answers {code}"),
+        BindEnd::Dropped => "does not answer".to_owned(),
+        BindEnd::Anonymous => "binds nobody".to_owned(),
+    };
+    let what = format!("{judged} a password of the account: {end}{counted}");
+    line(bind.at, &bind.controller, what)
+}
+
+/// Where something happened and what; nothing for what is not about the account.
+fn happened(index: &Index<'_>, what: &What, account: Option<usize>) -> (String, String) {
+    let mine = |of: &usize| account == Some(*of);
+    match what {
+        What::Begin { fault, trouble } => (
+            "fault".to_owned(),
+            format!("{fault} begins: {}", describe(trouble)),
+        ),
+        What::End { fault } => ("fault".to_owned(), format!("{fault} ends")),
+        What::Down { host, clean } => (
+            host.clone(),
+            if *clean {
+                "stops".to_owned()
+            } else {
+                "dies".to_owned()
+            },
+        ),
+        What::Up { host } => (host.clone(), "is up".to_owned()),
+        What::Drained { agent, drained } => (
+            agent.clone(),
+            if *drained {
+                "is drained".to_owned()
+            } else {
+                "is resumed".to_owned()
+            },
+        ),
+        What::Discharged { agent, why } => (agent.clone(), format!("does not count any more: {why:?}")),
+        What::Password { account, change } if mine(account) => (
+            "directory".to_owned(),
+            format!("the password is changed, for the {change}. time"),
+        ),
+        What::State { account, state } if mine(account) => {
+            ("directory".to_owned(), format!("the account is set to {state}"))
+        }
+        What::Unlocked { account } if mine(account) => {
+            ("directory".to_owned(), "the account is unlocked".to_owned())
+        }
+        What::Deleted { account } if mine(account) => {
+            let facts = index.history.accounts.get(*account);
+            (
+                "cloud".to_owned(),
+                format!(
+                    "the record of {} is deleted",
+                    facts.map_or("", |facts| &facts.username)
+                ),
+            )
+        }
+        What::Password { .. } | What::State { .. } | What::Unlocked { .. } | What::Deleted { .. } => {
+            (String::new(), String::new())
+        }
+    }
+}
+
+/// One line each, in columns: time, host, what.
+impl fmt::Display for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|line| line.host.len()).max().unwrap_or(0);
+        for line in &self.0 {
+            write!(
+                f,
+                "\n  {:>10.3} s  {:width$}  {}",
+                line.at.as_secs_f64(),
+                line.host,
+                line.what
+            )?;
+        }
+        Ok(())
+    }
+}
