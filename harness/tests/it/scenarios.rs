@@ -169,3 +169,47 @@ fn the_command_prints_the_published_schema() {
     let published = std::fs::read(scenarios().join("scenario.schema.json")).unwrap();
     assert!(printed.stdout == published);
 }
+
+fn run(args: &[&Path]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_postern"))
+        .args(["scenario", "run", "--seed", "7"])
+        .args(args)
+        .current_dir(root())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn scenarios_are_carried_out_in_the_simulation_and_go_as_they_should() {
+    let files = [
+        "main-flow/passwords-that-no-directory-may-see-reach-none.toml",
+        "account-states/each-state-is-told-to-who-knows-the-password.toml",
+        "account-states/an-administrator-ends-a-lockout-and-the-user-signs-in.toml",
+        "trust/an-agent-whose-certificate-has-expired-gets-nothing.toml",
+    ]
+    .map(|file| scenarios().join(file));
+    let ran = run(&files.each_ref().map(PathBuf::as_path));
+    let said = String::from_utf8(ran.stdout).unwrap();
+    assert!(ran.status.success(), "{said}");
+    assert!(said.contains("4 of 4 runs went well"), "{said}");
+}
+
+#[test]
+fn a_run_that_goes_otherwise_says_what_was_seen_and_how_it_is_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nobody-signs-in.toml");
+    let text = "title = 'Nobody signs in'\nduration = '10s'\n\
+                [[tenant]]\nname = 'contoso'\nusers = { ok = 5 }\nagents = 1\n\
+                [[load]]\nrate = '2/s'\n\
+                [[expect.answers]]\nare = { signed_in = 'none' }\n";
+    std::fs::write(&file, text).unwrap();
+    let ran = run(&[&file]);
+    let said = String::from_utf8(ran.stdout).unwrap();
+    assert!(!ran.status.success(), "{said}");
+    assert!(
+        said.contains("NOT AS EXPECTED: expect.answers[0].are.signed_in"),
+        "{said}"
+    );
+    let again = format!("repeat it with: postern scenario run {} --seed 7", file.display());
+    assert!(said.contains(&again), "{said}");
+}
