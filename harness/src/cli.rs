@@ -77,30 +77,34 @@ impl Rest {
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
-    // The simulation has runtimes of its own, one for each host.
-    let command = match Cli::parse().command {
-        Command::Story(args) => return process::end(story::run(&args, &mut std::io::stdout())),
-        Command::Scenario(args) => return process::end(scenarios(args)),
-        other => other,
-    };
-    let ran = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(run(command)));
-    process::end(ran)
+    process::end(run(Cli::parse().command))
 }
 
-async fn run(command: Command) -> Result<ExitCode, Failed> {
+fn run(command: Command) -> Result<ExitCode, Failed> {
     match command {
-        Command::Demo(args) => return demo(args).await,
-        Command::Story(args) => return story::run(&args, &mut std::io::stdout()),
-        Command::Load(args) => load::cli::run(args, &mut std::io::stdout()).await?,
-        Command::Scenario(args) => return scenarios(args),
-        Command::Cloud(rest) => postern_cloud::cli::run(rest.of("postern cloud")).await?,
-        Command::Agent(rest) => postern_agent::cli::run(rest.of("postern agent")).await?,
-        Command::Directory(rest) => postern_directory_mock::cli::run(rest.of("postern directory")).await?,
+        // The simulation has runtimes of its own, one for each host.
+        Command::Story(args) => story::run(&args, &mut std::io::stdout()),
+        Command::Scenario(args) => scenarios(args),
+        Command::Demo(args) => block_on(demo(args)),
+        Command::Load(args) => block_on(done(load::cli::run(args, &mut std::io::stdout()))),
+        Command::Cloud(rest) => block_on(done(postern_cloud::cli::run(rest.of("postern cloud")))),
+        Command::Agent(rest) => block_on(done(postern_agent::cli::run(rest.of("postern agent")))),
+        Command::Directory(rest) => block_on(done(postern_directory_mock::cli::run(
+            rest.of("postern directory"),
+        ))),
     }
+}
+
+fn block_on(work: impl Future<Output = Result<ExitCode, Failed>>) -> Result<ExitCode, Failed> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+/// What says nothing when all is well.
+async fn done<E: Into<Failed>>(work: impl Future<Output = Result<(), E>>) -> Result<ExitCode, Failed> {
+    work.await.map_err(Into::into)?;
     Ok(ExitCode::SUCCESS)
 }
 

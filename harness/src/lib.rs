@@ -21,5 +21,6 @@ pub mod lab;
 pub mod load;
 pub mod run;
 pub mod scenario;
+mod set_up;
 pub mod sim;
 pub mod stories;

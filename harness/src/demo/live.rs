@@ -14,12 +14,13 @@ use postern_cloud::sign_in::{AttemptRecord, Record};
 use postern_cloud::store::StoreError;
 use postern_kit::Seams;
 use postern_kit::clock::Timestamp;
+use postern_kit::net::LdapProtection;
 use postern_proto::ids::{AgentId, RequestId};
 
 use super::people::people;
 use super::{DOMAIN, TENANT, crowd, directory};
 use crate::client::{ClientError, Programme};
-use crate::lab::processes::{ProcessLabError, Program};
+use crate::lab::processes::{ProcessLabError, Program, agent_config};
 use crate::lab::{Lab, LabError, PartError, TenantPlan, Topology};
 
 /// Agents: enough to lose one and still have a choice.
@@ -103,16 +104,12 @@ impl Live {
         let enrolled = lab.enrol_agent(0).await?;
         let name = format!("agent-{number}");
         let directory = &lab.tenant().directory;
-        let port = directory.ldaps_addr().map_or(0, |addr| addr.port());
+        let ldaps = directory
+            .ldaps_addr()
+            .ok_or(LabError::NoListener(LdapProtection::Ldaps))?;
         let root = folder.join("controller-root.pem");
         std::fs::write(&root, directory.ca_pem().unwrap_or_default())?;
-        let text = format!(
-            "state = '{}'\ncloud = 'localhost:{}'\n[[forest]]\nname = 'corp'\ndomains = ['{DOMAIN}']\n\
-             controllers = ['localhost:{port}']\ntrust = '{}'\n",
-            enrolled.state.display(),
-            lab.agents().port(),
-            root.display(),
-        );
+        let text = agent_config(&enrolled.state, lab.agents(), DOMAIN, ldaps, &root);
         std::fs::write(folder.join(format!("{name}.toml")), text)?;
         Ok(LiveAgent {
             id: enrolled.id,

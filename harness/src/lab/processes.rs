@@ -360,14 +360,8 @@ impl ProcessLab {
         };
         let state = enrolment.state.clone();
         postern_agent::enrol(enrolment, &self.seams).await?;
-        let text = format!(
-            "state = '{}'\ncloud = 'localhost:{}'\n[[forest]]\nname = 'corp'\ndomains = ['{DOMAIN}']\n\
-             controllers = ['localhost:{}']\ntrust = '{}'\n",
-            state.display(),
-            self.agents_addr.port(),
-            self.ldaps.0.port(),
-            self.folder.path().join("controller-root.pem").display(),
-        );
+        let root = self.folder.path().join("controller-root.pem");
+        let text = agent_config(&state, self.agents_addr, DOMAIN, self.ldaps.0, &root);
         let file = self.folder.path().join(format!("{name}.toml"));
         fs::write(&file, text)?;
         Ok(file)
@@ -383,6 +377,24 @@ impl ProcessLab {
         self.agents.push(agent);
         Ok(())
     }
+}
+
+/// The configuration of an agent beside its cloud and its one controller.
+pub(crate) fn agent_config(
+    state: &Path,
+    cloud: SocketAddr,
+    domain: &str,
+    ldaps: SocketAddr,
+    root: &Path,
+) -> String {
+    format!(
+        "state = '{}'\ncloud = 'localhost:{}'\n[[forest]]\nname = 'corp'\ndomains = ['{domain}']\n\
+         controllers = ['localhost:{}']\ntrust = '{}'\n",
+        state.display(),
+        cloud.port(),
+        ldaps.port(),
+        root.display(),
+    )
 }
 
 fn agent_name(number: usize) -> String {

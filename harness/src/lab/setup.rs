@@ -10,25 +10,21 @@ use postern_agent::{
 };
 use postern_cloud::config::{Config as CloudConfig, LOG_KEEP_DEFAULT};
 use postern_cloud::service::Footing;
-use postern_cloud::tenants::{NewUser, TenantsError};
 use postern_cloud::trust::TokenError;
 use postern_directory_mock::{Server, StartError};
 use postern_kit::Seams;
 use postern_kit::net::LdapProtection;
 use postern_kit::random::array;
-use postern_proto::ids::{Malformed, ObjectId};
+use postern_proto::ids::Malformed;
 use tokio::sync::watch;
-use zeroize::Zeroizing;
 
 use super::page::{PageCertificate, PageCertificateError};
 use super::part::{Part, PartError};
 use super::{EnrolledAgent, Ground, Lab, LabAgent, LabTenant, TenantPlan, Topology, WithoutCloud};
+use crate::set_up::{SetUp, SetUpError, set_up};
 
 /// Life of the lab's enrolment tokens: they are used at once.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(10 * 60);
-
-/// Users in one call of an import, as administration takes them.
-const IMPORT_BATCH: usize = 1000;
 
 /// Why a lab does not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +50,9 @@ pub enum LabError {
     /// A part does not run.
     #[error(transparent)]
     Part(#[from] PartError),
-    /// Administration refuses.
+    /// A tenant is not set up.
     #[error("tenant cannot be set up")]
-    Tenants(#[from] TenantsError),
+    SetUp(#[from] SetUpError),
     /// No token is made.
     #[error("enrolment token cannot be made")]
     Token(#[from] TokenError),
@@ -165,16 +161,11 @@ async fn tenant(lab: &Lab, plan: TenantPlan) -> Result<LabTenant, LabError> {
         agents: _,
     } = plan;
     let directory = Server::start(directory, options, lab.seams()).await?;
-    let tenants = lab.admin.tenants();
-    let tenant = tenants.create(name.parse()?, tell_locked).await?;
-    let domain: postern_proto::names::DomainName =
-        directory.directory().read(|domain| domain.dns_name().parse())?;
-    tenants.create_domain(tenant.id, domain.clone()).await?;
-    for batch in users(&directory)?.chunks(IMPORT_BATCH) {
-        tenants.import(tenant.id, batch.to_vec()).await?;
-    }
-    let (client, secret) = tenants.create_client(tenant.id, "lab".to_owned()).await?;
-    let client = (client.id, Zeroizing::new(secret.plaintext_text().to_string()));
+    let SetUp {
+        tenant,
+        domain,
+        client,
+    } = set_up(&lab.admin, name, tell_locked, directory.directory(), "lab").await?;
     Ok(LabTenant {
         tenant,
         domain,
@@ -183,24 +174,6 @@ async fn tenant(lab: &Lab, plan: TenantPlan) -> Result<LabTenant, LabError> {
         client,
         protection,
         bind_name,
-    })
-}
-
-/// Everybody in the directory who has a userPrincipalName.
-fn users(directory: &Server) -> Result<Vec<NewUser>, Malformed> {
-    directory.directory().read(|domain| {
-        domain
-            .accounts()
-            .filter_map(|account| account.upn.as_ref().map(|upn| (account.guid, upn)))
-            .map(|(guid, upn)| {
-                Ok(NewUser {
-                    username: upn.parse()?,
-                    object: ObjectId::from_bytes(guid.into_bytes()),
-                    on_premises_name: upn.parse()?,
-                    domain: domain.dns_name().parse()?,
-                })
-            })
-            .collect()
     })
 }
 

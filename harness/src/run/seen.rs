@@ -65,6 +65,7 @@ pub(super) fn history(
         let account = tenant.and_then(|tenant| names.get(&(tenant, record.username.clone())).copied());
         let at = cloud.time(since(start, record.at));
         let logged = logged(record, at, tenant, account, agents)?;
+        // The cloud's own word: nobody else saw which request an agent got, since it travels sealed.
         history.given.extend(logged.attempts.iter().map(|attempt| Given {
             at: logged.at,
             agent: attempt.agent.clone(),

@@ -11,13 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postern_kit::disk::{Disk, READ_BYTES_MAX};
 use postern_kit::random::{Random, below};
-use serde::{Deserialize, Serialize};
 
 use super::gate::Gate;
 
 /// How far a replacement gets before its host dies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tear {
     /// The new bytes are written beside the old file, not synchronised: a part of them may be there.
     Written,

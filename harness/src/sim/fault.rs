@@ -4,18 +4,15 @@
 use std::time::Duration;
 
 use postern_directory_mock::{Accepting, AccountState, BindFault, Connections, Faults};
-use serde::{Deserialize, Serialize};
 
 use super::disk::Tear;
-use super::span;
 use super::store::StoreFault;
 
 /// A trouble of one domain controller. It ends with [`DirectoryFault::Clear`], or with its process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DirectoryFault {
     /// Every bind is answered this much later than it was judged.
-    Slow(#[serde(with = "span")] Duration),
+    Slow(Duration),
     /// Binds are not judged and never answered.
     Hang,
     /// Binds are not judged, and their connections closed.
@@ -68,8 +65,7 @@ impl DirectoryFault {
 }
 
 /// Something that goes wrong, or is put right. Hosts are given by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "kind")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing passes between two hosts, and what is on the way is lost.
     Partition {
@@ -130,7 +126,6 @@ pub enum Fault {
         /// The other.
         b: String,
         /// How long.
-        #[serde(with = "span")]
         latency: Duration,
     },
     /// A host's process is killed. Its connections are closed; of its files what is durable stays.
@@ -177,7 +172,6 @@ pub enum Fault {
         /// Which.
         fault: StoreFault,
         /// With how many of the next accesses; all if absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         times: Option<u32>,
     },
     /// The cloud's database is well again.
@@ -190,7 +184,6 @@ pub enum Fault {
         tear: Tear,
         /// In which of its replacements to come, from 1. An agent that enrols makes two: a trial, and
         /// its identity.
-        #[serde(default = "first")]
         nth: u32,
     },
     /// A domain controller has this trouble.
@@ -200,13 +193,8 @@ pub enum Fault {
         /// Which.
         fault: DirectoryFault,
         /// With how many of the next binds; all if absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         times: Option<u32>,
     },
-}
-
-fn first() -> u32 {
-    1
 }
 
 /// What happens at one time of a plan.
@@ -264,67 +252,5 @@ pub enum Action {
 impl From<Fault> for Action {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Result<Fault, String> {
-        serde_json::from_str(text).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_fault_is_read_as_people_write_it() {
-        let fault = read(r#"{"kind": "latency", "a": "agent1", "b": "dc1", "latency": "250ms"}"#).unwrap();
-        assert_eq!(
-            fault,
-            Fault::Latency {
-                a: "agent1".into(),
-                b: "dc1".into(),
-                latency: Duration::from_millis(250)
-            }
-        );
-        let fault = read(r#"{"kind": "store", "fault": {"slow": "2 s"}, "times": 3}"#).unwrap();
-        let slow = StoreFault::Slow(Duration::from_secs(2));
-        assert_eq!(
-            fault,
-            Fault::Store {
-                fault: slow,
-                times: Some(3)
-            }
-        );
-        let error = read(r#"{"kind": "latency", "a": "x", "b": "y", "latency": "soon"}"#).unwrap_err();
-        assert!(error.contains("expected a duration"), "{error}");
-        assert!(read(r#"{"kind": "earthquake"}"#).is_err());
-    }
-
-    #[test]
-    fn what_is_written_is_read_again() {
-        for fault in [
-            Fault::PartitionOneWay {
-                from: "a".into(),
-                to: "b".into(),
-            },
-            Fault::ClockJump {
-                host: "cloud".into(),
-                ms: -5,
-            },
-            Fault::Directory {
-                host: "dc1".into(),
-                fault: DirectoryFault::SubCode(0x51f),
-                times: None,
-            },
-            Fault::TearFile {
-                host: "agent1".into(),
-                tear: Tear::Renamed,
-                nth: 2,
-            },
-            Fault::StoreWell,
-        ] {
-            let text = serde_json::to_string(&fault).unwrap();
-            assert_eq!(read(&text).unwrap(), fault, "{text}");
-        }
     }
 }

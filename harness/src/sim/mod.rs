@@ -31,7 +31,6 @@ mod log;
 mod net;
 mod parts;
 mod random;
-mod span;
 mod store;
 mod time;
 mod topology;

@@ -25,9 +25,10 @@ use postern_proto::enrolment::EnrolmentToken;
 use postern_proto::ids::AgentId;
 use tokio::sync::{oneshot, watch};
 
-use super::admin::{Jobs, SetUp, SetUps, ToSetUp, set_up};
+use super::admin::{Jobs, SetUps, ToSetUp, set_up};
 use super::host::{Host, Process};
 use super::store::StandingStill;
+use crate::set_up::SetUp;
 
 /// The cloud's host.
 pub(super) const CLOUD: &str = "cloud";
@@ -265,8 +266,11 @@ impl Agent {
                     Some(Ok(all)) => all.get(&tenant).cloned(),
                     _ => None,
                 };
-                if let Some(SetUp { id, domain, .. }) = set_up
-                    && let Ok((_, token)) = admin.trust().create_token(id, vec![domain], TOKEN_LIFETIME).await
+                if let Some(SetUp { tenant, domain, .. }) = set_up
+                    && let Ok((_, token)) = admin
+                        .trust()
+                        .create_token(tenant.id, vec![domain], TOKEN_LIFETIME)
+                        .await
                 {
                     // It may have gone down meanwhile.
                     let _ = made.send(token);

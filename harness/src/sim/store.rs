@@ -7,13 +7,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use postern_cloud::store::{Access, Failure, Place, Trouble};
 use postern_kit::random::{Random, below};
-use serde::{Deserialize, Serialize};
-
-use super::span;
 
 /// What goes wrong with the cloud's database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreFault {
     /// Reads and writes fail, and nothing was done.
     FailsBefore,
@@ -24,7 +20,7 @@ pub enum StoreFault {
     /// The disk is full.
     Full,
     /// Reads and writes take this much longer.
-    Slow(#[serde(with = "span")] Duration),
+    Slow(Duration),
 }
 
 #[derive(Debug, Default)]

@@ -220,8 +220,8 @@ impl World {
         let access = self.set_up.iter().filter_map(|(tenant, set_up)| {
             let access = Access {
                 directory: self.directories.get(tenant)?.clone(),
-                id: set_up.client.clone(),
-                secret: set_up.secret.clone(),
+                id: set_up.client.0.to_string(),
+                secret: set_up.client.1.clone(),
             };
             Some((tenant.clone(), access))
         });
@@ -426,7 +426,7 @@ impl World {
     /// # Errors
     /// [`SimError::Unknown`].
     pub fn tenant(&self, tenant: &str) -> Result<TenantId, SimError> {
-        let found = self.set_up.get(tenant).map(|set_up| set_up.id);
+        let found = self.set_up.get(tenant).map(|set_up| set_up.tenant.id);
         found.ok_or_else(|| SimError::Unknown {
             field: "tenant",
             value: tenant.to_owned(),

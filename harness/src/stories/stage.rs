@@ -9,7 +9,7 @@ use postern_directory_mock::{Directory, DirectoryBuilder, Population};
 use postern_kit::random::{Random, SeededRandom};
 use postern_proto::wire::signin::sign_in_response::Outcome;
 
-use crate::sim::{Answer, Load, Observation, SimError, Topology, World};
+use crate::sim::{Answer, Load, Observation, SimError, Topology, Typed, World};
 
 /// Why a story did not end as it should.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +142,21 @@ pub(super) fn people(count: usize) -> (DirectoryBuilder, Vec<Arc<str>>) {
     let names = population.people().iter().map(|person| person.upn(DOMAIN).into());
     let names = names.collect();
     (Directory::builder(DOMAIN, "CORP").population(&population), names)
+}
+
+/// That a right password was not refused, and a wrong one did not sign in.
+///
+/// # Errors
+/// [`Failed::Broken`] otherwise.
+pub(super) fn ensure_not_false(one: &Observation) -> Result<(), Failed> {
+    let right = one.arrival.typed == Typed::Right;
+    let outcome = one.outcome();
+    ensure(!right || outcome != Some(Outcome::Refused), || {
+        format!("a right password was refused: {one:?}")
+    })?;
+    ensure(right || outcome != Some(Outcome::SignedIn), || {
+        format!("a wrong password signed in: {one:?}")
+    })
 }
 
 /// The share of sorted values below which `share` of them lie.
