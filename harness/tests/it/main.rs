@@ -4,6 +4,7 @@
 
 mod admin;
 mod attack;
+mod crowd;
 mod drain;
 mod failover;
 mod import;
