@@ -1,7 +1,7 @@
 //! The data of finished runs, as the runner leaves them and as JSON has them.
 //!
-//! Times are on the run's own clock, which begins with it. In JSON they are milliseconds, and their fields end in
-//! `_ms`. Fields are only ever added.
+//! Times are on the run's own clock, which begins with it. In JSON they are milliseconds with up to three decimals,
+//! and their fields end in `_ms`. Fields are only ever added.
 
 use std::time::Duration;
 
@@ -193,6 +193,8 @@ impl BindEnd {
 /// A fault, from when to when it lasted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultSpan {
+    /// What timelines and plots call it by.
+    pub number: usize,
     /// When it began.
     #[serde(rename = "from_ms", with = "millis")]
     pub from: Duration,
@@ -274,12 +276,19 @@ pub(super) mod millis {
     }
 
     fn of(duration: Duration) -> f64 {
-        duration.as_secs_f64() * 1000.0
+        duration.as_micros() as f64 / 1000.0
     }
 
     fn read(ms: f64) -> Result<Duration, String> {
-        let seconds = Duration::try_from_secs_f64(ms / 1000.0);
-        seconds.map_err(|_| format!("{ms} is no duration: expected milliseconds, 0 or more"))
+        // What was written is read again to the microsecond, although a binary fraction is not exactly that.
+        let micros = (ms * 1000.0).round();
+        if (0.0..u64::MAX as f64).contains(&micros) {
+            return Ok(Duration::from_micros(micros as u64));
+        }
+        Err(format!(
+            "{ms} is no duration: expected milliseconds, 0 or more and less than {:e}",
+            u64::MAX as f64 / 1000.0
+        ))
     }
 
     /// Lists of them.

@@ -22,7 +22,6 @@ struct RunView<'a> {
     run: &'a RunReport,
     /// The level of its title; those below follow.
     level: u8,
-    id: String,
     verdict: String,
     tiles: Vec<(String, &'static str)>,
     findings: Vec<FindingView<'a>>,
@@ -104,7 +103,7 @@ struct Row<'a> {
     run: &'a RunReport,
     /// Its part of the page.
     id: Option<String>,
-    why: &'a str,
+    why: String,
     sign_ins: String,
     took: String,
 }
@@ -112,6 +111,7 @@ struct Row<'a> {
 /// A run's part of a suite's page.
 struct Part<'a> {
     run: &'a RunReport,
+    id: String,
     content: String,
 }
 
@@ -120,7 +120,7 @@ struct Part<'a> {
 /// # Errors
 /// [`PageError`] if the libraries refuse.
 pub fn run(report: &RunReport) -> Result<String, PageError> {
-    let content = run_view(report, 1, 0, true)?.render()?;
+    let content = run_view(report, 1, true)?.render()?;
     page::page(&report.title, &content)
 }
 
@@ -134,14 +134,18 @@ pub fn suite(report: &SuiteReport) -> Result<String, PageError> {
     order.sort_by_key(|(_, run)| run.status == Status::Passed);
     let parts = order.iter().take(PARTS_MAX).enumerate();
     let parts = parts.map(|(place, (at, run))| {
-        let content = run_view(run, 2, *at, place < DRAWN_MAX)?.render()?;
-        Ok(Part { run, content })
+        let content = run_view(run, 2, place < DRAWN_MAX)?.render()?;
+        Ok(Part {
+            run,
+            id: id(*at),
+            content,
+        })
     });
     let parts: Vec<_> = parts.collect::<Result<_, PageError>>()?;
     let with_part: Vec<_> = order.iter().take(PARTS_MAX).map(|(at, _)| *at).collect();
     let passed = report.count(Status::Passed);
     let sign_ins = report.runs.iter().map(|run| run.summary.sign_ins).sum();
-    let virtual_time = report.runs.iter().map(|run| run.virtual_duration).sum();
+    let virtual_time = text::sum(report.runs.iter().map(|run| run.virtual_duration));
     let runs = report.runs.len();
     let view = SuiteView {
         verdict: match runs {
@@ -175,7 +179,7 @@ fn suites<'a>(report: &'a SuiteReport, with_part: &[usize]) -> Vec<(&'a str, Vec
     let row = |(at, run): (usize, &'a RunReport)| Row {
         run,
         id: with_part.contains(&at).then(|| id(at)),
-        why: run.findings.first().map_or("", |finding| &finding.name),
+        why: why(run),
         sign_ins: text::count(run.summary.sign_ins),
         took: text::duration(run.wall_duration),
     };
@@ -187,11 +191,21 @@ fn suites<'a>(report: &'a SuiteReport, with_part: &[usize]) -> Vec<(&'a str, Vec
     rows.collect()
 }
 
+/// Why a run did not pass, in a line.
+fn why(run: &RunReport) -> String {
+    /// About two lines of the list.
+    const WHY_MAX: usize = 160;
+    let first = run.findings.first();
+    first.map_or_else(String::new, |first| {
+        text::short(&format!("{}: {}", first.name, first.explanation), WHY_MAX)
+    })
+}
+
 fn id(at: usize) -> String {
     format!("run-{}", at + 1)
 }
 
-fn run_view(run: &RunReport, level: u8, at: usize, drawn: bool) -> Result<RunView<'_>, PageError> {
+fn run_view(run: &RunReport, level: u8, drawn: bool) -> Result<RunView<'_>, PageError> {
     let summary = &run.summary;
     let outcomes = summary.outcomes.iter();
     let outcomes = outcomes.map(|(outcome, count)| (outcome.to_string(), text::count(*count)));
@@ -199,7 +213,6 @@ fn run_view(run: &RunReport, level: u8, at: usize, drawn: bool) -> Result<RunVie
     Ok(RunView {
         run,
         level,
-        id: id(at),
         verdict: verdict(run),
         tiles: tiles(run),
         findings: run
@@ -293,7 +306,14 @@ fn plot_views(run: &RunReport) -> Result<Vec<PlotView>, PageError> {
     let mut views = vec![
         PlotView {
             title: "How long sign-ins took",
-            about: "A mark for each sign-in, at the time when it was sent. The scale grows tenfold from line to line.",
+            about: match plots::accused(run).next() {
+                None => {
+                    "A mark for each sign-in, at the time when it was sent. The scale grows tenfold from line to line."
+                }
+                Some(_) => {
+                    "A mark for each sign-in, at the time when it was sent; ringed are those that what failed is about. The scale grows tenfold from line to line."
+                }
+            },
             described: described(&legend),
             svg: plots::latency(run)?,
             legend,

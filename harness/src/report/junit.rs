@@ -16,7 +16,7 @@ pub fn suite(report: &SuiteReport) -> Result<String, SerializeError> {
     all.set_time(report.wall);
     for (name, runs) in report.suites() {
         let mut suite = TestSuite::new(name);
-        suite.set_time(runs.iter().map(|run| run.wall_duration).sum());
+        suite.set_time(text::sum(runs.iter().map(|run| run.wall_duration)));
         suite.add_test_cases(runs.into_iter().map(case));
         all.add_test_suite(suite);
     }

@@ -92,8 +92,11 @@ pub fn run(run: &RunReport, styling: Styling) -> String {
         let broken: Vec<_> = checks.filter(|check| !check.holds).collect();
         if !broken.is_empty() {
             let of = run.checks.len();
-            let broken = broken.len();
-            say(&mut to, &format!("\n  {broken} of {of} checks do not hold"));
+            let (broken, verb) = match broken.len() {
+                1 => (1, "does"),
+                more => (more, "do"),
+            };
+            say(&mut to, &format!("\n  {broken} of {of} checks {verb} not hold"));
         }
         say(&mut to, "\n  repeat it with:");
         say(
@@ -286,7 +289,8 @@ fn list(to: &mut String, runs: &[&RunReport], styling: Styling) {
     // Colours come last: the table counts characters.
     for (line, run) in table.lines().zip(runs) {
         let mark = run.status.mark();
-        let rest = line.strip_prefix(mark).unwrap_or(&line).trim_end();
+        let line = line.trim();
+        let rest = line.strip_prefix(mark).unwrap_or(line);
         let rest = match run.status {
             Status::Passed => rest.to_owned(),
             Status::Failed | Status::Error => styling.status(run.status, rest),
@@ -310,6 +314,8 @@ fn align(table: &mut Table, column: usize) {
 
 fn indent(to: &mut String, table: &Table, by: usize) {
     for line in table.lines() {
+        // The table's own margin.
+        let line = line.strip_prefix(' ').unwrap_or(&line);
         say(to, format!("{:by$}{line}", "").trim_end());
     }
 }

@@ -50,6 +50,18 @@ fn parts(great: u64, great_unit: &str, small: u64, small_unit: &str) -> String {
     }
 }
 
+/// As [`duration`], for an axis: `1 s`, `10 ms`.
+pub(super) fn tick(length: Duration) -> String {
+    let text = duration(length);
+    match text.split_once(' ') {
+        Some((number, unit)) if number.contains('.') && !unit.contains(' ') => {
+            let number = number.trim_end_matches('0').trim_end_matches('.');
+            format!("{number} {unit}")
+        }
+        _ => text,
+    }
+}
+
 /// A time on the run's clock, in seconds with milliseconds: `32.045`.
 pub(super) fn moment(at: Duration) -> String {
     format!("{:.3}", at.as_secs_f64())
@@ -70,7 +82,7 @@ pub(super) fn trimmed(number: f64, decimals: usize) -> String {
     }
 }
 
-/// A number with three digits that matter; a dash for what is none.
+/// A number with three digits that matter, or four; a dash for what is none.
 pub(super) fn number(number: f64) -> String {
     if !number.is_finite() {
         return "–".to_owned();
@@ -80,9 +92,14 @@ pub(super) fn number(number: f64) -> String {
         _ if size != 0.0 && size < 0.001 => format!("{number:.2e}"),
         _ if size < 1.0 => trimmed(number, 3),
         _ if size < 10.0 => trimmed(number, 2),
-        _ if size < 100.0 => trimmed(number, 1),
+        _ if size < 100.0 => trimmed(number, 2),
         _ => format!("{number:.0}"),
     }
+}
+
+/// All of them together; as long as there is, if that is longer.
+pub(super) fn sum(durations: impl Iterator<Item = Duration>) -> Duration {
+    durations.fold(Duration::ZERO, Duration::saturating_add)
 }
 
 /// `99.4%`; a dash of nothing. Only all of them are 100%, and only none are 0%.
@@ -144,6 +161,19 @@ mod tests {
             (3_900_000_000, "1 h 5 min"),
         ] {
             assert_eq!(duration(Duration::from_micros(us)), text, "{us} us");
+        }
+    }
+
+    #[test]
+    fn an_axis_has_no_needless_zeros() {
+        for (ms, text) in [
+            (1, "1 ms"),
+            (100, "100 ms"),
+            (1000, "1 s"),
+            (2500, "2.5 s"),
+            (60_000, "1 min"),
+        ] {
+            assert_eq!(tick(Duration::from_millis(ms)), text);
         }
     }
 

@@ -88,7 +88,8 @@ pub enum Value {
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Number(number) => f.pad(&number.to_string()),
+            Self::Number(number) if number.is_finite() => f.pad(&number.to_string()),
+            Self::Number(_) => f.pad("–"),
             Self::Word(word) => f.pad(word),
         }
     }
@@ -219,16 +220,16 @@ fn column(metric: &Metric) -> String {
     }
 }
 
-/// `97.2 (95–99.1)`
+/// `97.2 (95 to 99.1)`
 fn spread_text(spread: Option<Spread>) -> String {
     match spread {
         None => "–".to_owned(),
-        Some(all) if all.min == all.max => text::number(all.median),
-        Some(all) => format!(
-            "{} ({} to {})",
-            text::number(all.median),
-            text::number(all.min),
-            text::number(all.max)
-        ),
+        Some(all) => {
+            let [min, median, max] = [all.min, all.median, all.max].map(text::number);
+            match min == max {
+                true => median,
+                false => format!("{median} ({min} to {max})"),
+            }
+        }
     }
 }

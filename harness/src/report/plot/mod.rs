@@ -89,17 +89,14 @@ fn ink(group: OutcomeGroup) -> Ink {
     }
 }
 
-/// The rules that turn plots below `.plot` into those of a dark page.
+/// The rules that turn plots into those of a dark page.
 pub(super) fn dark_rules() -> String {
     let mut rules = String::new();
     for ink in INKS {
         let (light, dark) = (hex(ink.light), hex(ink.dark));
         for property in ["fill", "stroke"] {
             // Writing to a string does not fail.
-            let _ = writeln!(
-                rules,
-                "  .plot [{property}=\"{light}\"] {{ {property}: {dark}; }}"
-            );
+            let _ = writeln!(rules, "  svg [{property}=\"{light}\"] {{ {property}: {dark}; }}");
         }
     }
     rules

@@ -13,7 +13,9 @@ use plotters::prelude::SVGBackend;
 use plotters::style::text_anchor::{HPos, VPos};
 use plotters::style::{Color as _, TRANSPARENT};
 
-use super::{Canvas, FAULT, FAULT_LABEL, GRID, Ink, LABEL, PlotError, drawn, failed, font, ink, write};
+use super::{
+    Canvas, FAULT, FAULT_LABEL, GRID, Ink, LABEL, PlotError, UNAVAILABLE, drawn, failed, font, ink, write,
+};
 use crate::report::data::{BindEnd, FaultSpan, Point, RunReport};
 use crate::report::group::OutcomeGroup;
 use crate::report::text;
@@ -30,6 +32,8 @@ const BELOW: u32 = 32;
 const LANE: u32 = 17;
 /// Lines of labels at most; what finds no place there is in the table below.
 const LANES_MAX: usize = 3;
+/// What lasts longer than a century is drawn as if it did not.
+const TIME_MAX: Duration = Duration::from_secs(36_525 * 24 * 3600);
 /// Marks of one group at most: more would make the page heavy and a blot of the plot.
 const MARKS_MAX: usize = 4000;
 
@@ -102,7 +106,7 @@ pub(in crate::report) fn binds(run: &RunReport) -> Vec<Layer> {
             BindEnd::Accepted => super::SIGNED_IN,
             BindEnd::Refused => super::REFUSED,
             BindEnd::Counted => super::HELD_BACK,
-            BindEnd::Other => super::UNAVAILABLE,
+            BindEnd::Other => UNAVAILABLE,
         };
         Layer {
             name: end.says(),
@@ -123,7 +127,8 @@ pub(in crate::report) fn latency(run: &RunReport) -> Result<String, PlotError> {
     let above = labels.height();
     let size = (WIDTH, 300 + above);
     let points = &run.series.sign_ins;
-    let slowest = points.iter().map(|point| point.latency).max().unwrap_or_default();
+    let slowest = points.iter().map(|point| point.latency).max();
+    let slowest = slowest.unwrap_or_default().min(TIME_MAX);
     // A decade at least, from the millisecond on: what took less is drawn there.
     let (low, high) = (1.0, (slowest.as_secs_f64() * 1300.0).max(100.0));
     drawn(size, |canvas| {
@@ -135,23 +140,30 @@ pub(in crate::report) fn latency(run: &RunReport) -> Result<String, PlotError> {
             .build_cartesian_2d(0.0..axis.end, (low..high).log_scale())
             .map_err(failed)?;
         shade(&mut chart, &axis, &run.faults, (low, high))?;
-        let format = |ms: &f64| text::duration(Duration::from_secs_f64(ms.max(0.0) / 1000.0));
+        let format = |ms: &f64| text::tick(Duration::from_secs_f64(ms.max(0.0) / 1000.0));
         mesh(&mut chart, &axis, &format)?;
+        let pixel = |point: &Point| {
+            let ms = point.latency.as_secs_f64() * 1000.0;
+            chart.backend_coord(&(axis.at(point.at), ms.clamp(low, high)))
+        };
         for group in OutcomeGroup::ALL {
-            let mine: Vec<_> = points.iter().filter(|point| point.group() == group).collect();
-            let place = |point: &Point| {
-                (
-                    axis.at(point.at),
-                    (point.latency.as_secs_f64() * 1000.0).clamp(low, high),
-                )
-            };
-            let pixels = mine.iter().map(|point| chart.backend_coord(&place(point)));
-            for pixel in thin(&pixels.collect::<Vec<_>>()) {
-                mark(canvas, group, pixel)?;
+            let mine = points.iter().filter(|point| point.group() == group);
+            for pixel in thin(&mine.map(pixel).collect::<Vec<_>>()) {
+                mark(canvas, group, pixel, 0)?;
             }
+        }
+        for point in accused(run) {
+            let ring = Circle::new(pixel(point), 9, UNAVAILABLE.light.stroke_width(2));
+            canvas.draw(&ring).map_err(failed)?;
         }
         labels.draw(canvas, above)
     })
+}
+
+/// The sign-ins that findings are about: ringed, so that they are found.
+pub(in crate::report) fn accused(run: &RunReport) -> impl Iterator<Item = &Point> {
+    let requests = run.findings.iter().filter_map(|finding| finding.request);
+    requests.filter_map(|at| run.series.sign_ins.get(at))
 }
 
 /// How often things happened a second, as columns, layers upon each other.
@@ -203,25 +215,28 @@ pub(in crate::report) fn columns(
 /// # Errors
 /// [`PlotError`].
 pub(in crate::report) fn symbol(group: OutcomeGroup) -> Result<String, PlotError> {
-    drawn((16, 16), |canvas| mark(canvas, group, (8, 8)))
+    drawn((16, 16), |canvas| mark(canvas, group, (8, 8), 1))
 }
 
 /// The shapes differ, so that nobody needs to tell colours apart.
-fn mark(canvas: &Canvas<'_>, group: OutcomeGroup, (x, y): (i32, i32)) -> Result<(), PlotError> {
+fn mark(canvas: &Canvas<'_>, group: OutcomeGroup, (x, y): (i32, i32), larger: i32) -> Result<(), PlotError> {
     let colour = ink(group).light;
+    let size = |size: i32| size + larger;
     let drawn = match group {
-        OutcomeGroup::SignedIn => canvas.draw(&Circle::new((x, y), 2, colour.filled())),
-        OutcomeGroup::Refused => canvas.draw(&Circle::new((x, y), 3, colour.stroke_width(1))),
+        OutcomeGroup::SignedIn => canvas.draw(&Circle::new((x, y), size(2), colour.filled())),
+        OutcomeGroup::Refused => canvas.draw(&Circle::new((x, y), size(3), colour.stroke_width(1))),
         OutcomeGroup::AccountState => {
-            let corners = [(x - 3, y - 3), (x + 3, y + 3)];
+            let half = size(3);
+            let corners = [(x - half, y - half), (x + half, y + half)];
             canvas.draw(&Rectangle::new(corners, colour.stroke_width(1)))
         }
-        OutcomeGroup::HeldBack => canvas.draw(&TriangleMarker::new((x, y), 4, colour.filled())),
+        OutcomeGroup::HeldBack => canvas.draw(&TriangleMarker::new((x, y), size(4), colour.filled())),
         OutcomeGroup::Unavailable => {
-            let corners = vec![(x, y - 5), (x + 5, y), (x, y + 5), (x - 5, y)];
+            let half = size(5);
+            let corners = vec![(x, y - half), (x + half, y), (x, y + half), (x - half, y)];
             canvas.draw(&Polygon::new(corners, colour.filled()))
         }
-        OutcomeGroup::Unanswered => canvas.draw(&Cross::new((x, y), 4, colour.stroke_width(2))),
+        OutcomeGroup::Unanswered => canvas.draw(&Cross::new((x, y), size(4), colour.stroke_width(2))),
     };
     drawn.map_err(failed)
 }
@@ -259,7 +274,7 @@ impl TimeAxis {
         let all = all.chain(series.hand_offs.iter().copied());
         let all = all.chain(series.binds.iter().map(|bind| bind.at));
         let last = all.chain([run.virtual_duration, Duration::from_secs(1)]).max();
-        let seconds = last.unwrap_or_default().as_secs_f64();
+        let seconds = last.unwrap_or_default().min(TIME_MAX).as_secs_f64();
         let (unit, name) = match seconds {
             _ if seconds <= 300.0 => (1.0, "s"),
             _ if seconds <= 5.0 * 3600.0 => (60.0, "min"),
@@ -309,9 +324,9 @@ impl TimeAxis {
     fn labels(&self, faults: &[FaultSpan], in_words: bool) -> Labels {
         let mut labels = Labels::default();
         let mut ends: Vec<u32> = Vec::new();
-        let lanes = if in_words { LANES_MAX } else { 1 };
-        for (at, fault) in faults.iter().enumerate() {
-            let number = (at + 1).to_string();
+        let lanes = if in_words { LANES_MAX } else { 2 };
+        for fault in faults {
+            let number = fault.number.to_string();
             let words = if in_words {
                 format!("{number} {}", text::short(&text::line(&fault.label), 34))
             } else {
