@@ -62,3 +62,78 @@ fn line(run: &RunReport, styling: Styling) -> String {
     let mark = super::terminal::mark(run.status, styling);
     format!("{mark} {} (seed {})", text::line(&run.title), run.seed)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::TermLike;
+
+    use super::*;
+    use crate::report::sample;
+
+    /// A terminal that remembers all that was ever written to it.
+    #[derive(Clone, Debug, Default)]
+    struct Paper(Arc<Mutex<String>>);
+
+    impl TermLike for Paper {
+        fn width(&self) -> u16 {
+            120
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, line: &str) -> io::Result<()> {
+            self.write_str(line)?;
+            self.write_str("\n")
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_did_not_pass_is_told_at_once() {
+        let paper = Paper::default();
+        let target = ProgressDrawTarget::term_like(Box::new(paper.clone()));
+        let mut progress = Progress::on(target, Styling::Plain, 3);
+        progress.done(&sample::passed(7));
+        let mut failed = sample::failed(8);
+        failed.title.push('\u{1b}');
+        progress.done(&failed);
+        progress.bar.tick();
+        let told = paper.0.lock().unwrap().clone();
+        assert!(
+            told.contains("✗ An agent dies and nobody notices\\u{1b} (seed 8)"),
+            "{told}"
+        );
+        assert!(told.contains("2 of 3 runs, 1 did not pass"), "{told}");
+        assert!(!told.contains("(seed 7)"), "{told}");
+        progress.end();
+    }
+}

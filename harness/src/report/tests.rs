@@ -409,7 +409,7 @@ fn an_experiment_has_a_line_for_each_run_and_its_spread() {
     let lines: Vec<_> = reader.records().collect::<Result<_, _>>().unwrap();
     assert_eq!(lines.len(), experiment.runs.len());
     assert!(
-        lines.iter().any(|line| &line[5] == ""),
+        lines.iter().any(|line| line[5].is_empty()),
         "what was not measured is empty"
     );
     let point = [Value::Number(2.0), Value::Word("30/h".to_owned())];

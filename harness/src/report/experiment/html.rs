@@ -116,7 +116,7 @@ fn plot(experiment: &Experiment, facet: &[Value], metric: usize) -> Result<PlotV
         metric: column(&measured),
         lines: lines.iter().map(of_line).collect(),
     };
-    let legend = second.map(|second| legend(second)).transpose()?;
+    let legend = second.map(legend).transpose()?;
     let rest = experiment.parameters.iter().skip(2).zip(facet);
     let rest: Vec<_> = rest.map(|(one, value)| format!("{} {value}", one.name)).collect();
     let by = first.map_or("", |first| &first.name);

@@ -1,7 +1,7 @@
 //! The result of an experiment: a scenario run over a grid of parameters, with several seeds at each point of it,
 //! and figures taken of each run. With all that is needed to repeat it.
 //!
-//! [`csv`]: a line for each run, for whatever draws or calculates. [`html`]: plots with the spread over seeds.
+//! [`csv()`]: a line for each run, for whatever draws or calculates. [`html()`]: plots with the spread over seeds.
 //! `json` is with the others' ([`super::json`]).
 
 mod html;
@@ -193,7 +193,7 @@ impl Experiment {
 pub fn csv(experiment: &Experiment) -> Result<String, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let parameters = experiment.parameters.iter().map(|one| one.name.clone());
-    let metrics = experiment.metrics.iter().map(|metric| column(metric));
+    let metrics = experiment.metrics.iter().map(column);
     let mut header: Vec<_> = parameters.collect();
     header.extend(["seed", "status"].map(str::to_owned));
     header.extend(metrics);
