@@ -118,6 +118,13 @@ fn pages_fit_light_and_dark() {
 }
 
 #[test]
+fn the_sign_ins_that_findings_are_about_are_ringed() {
+    let rings = |run: &RunReport| html::run(run).unwrap().matches(" r=\"9\"").count();
+    assert_eq!(rings(&sample::passed(1)), 0);
+    assert_eq!(rings(&sample::failed(1)), 1);
+}
+
+#[test]
 fn foreign_text_is_no_control_sequence_of_a_terminal() {
     for text in [
         terminal::run(&hostile(), Styling::Plain),
