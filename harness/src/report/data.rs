@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::group::OutcomeGroup;
 use super::summary::Summary;
-use crate::scenario::{Outcome, World};
+use crate::scenario::{Outcome, Typed, World};
 
 /// One run of one scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,9 +42,6 @@ pub struct RunReport {
     pub status: Status,
     /// What was not as it must be; nothing after a run that passed.
     pub findings: Vec<Finding>,
-    /// Findings that were left out of [`findings`](Self::findings): a broken system breaks the same rule again and
-    /// again.
-    pub findings_left_out: usize,
     /// The run in figures.
     pub summary: Summary,
     /// What happened when.
@@ -94,9 +91,13 @@ impl Status {
 pub struct Finding {
     /// What was broken, such as `I2, no false reject`, or an expectation as it is written.
     pub name: String,
+    /// What that means, for who has not met it before; may be empty.
+    pub means: String,
     /// What was seen and what would have been right, in a sentence or two.
     pub explanation: String,
-    /// The sign-in it is about: its place among the run's, from 0.
+    /// How many more there were of the same kind: a broken system breaks the same rule again and again.
+    pub more: usize,
+    /// The sign-in it is about, or one that shows it: its place among the run's, from 0.
     pub request: Option<usize>,
     /// What happened around it, on all hosts, by time.
     pub timeline: Vec<TimelineLine>,
@@ -124,6 +125,9 @@ pub struct Series {
     pub hand_offs: Vec<Duration>,
     /// Each bind that reached a directory.
     pub binds: Vec<Bind>,
+    /// Each time that a directory locked an account.
+    #[serde(rename = "lockouts_ms", with = "millis::list")]
+    pub lockouts: Vec<Duration>,
 }
 
 /// A sign-in, as its client saw it.
@@ -137,6 +141,8 @@ pub struct Point {
     pub latency: Duration,
     /// The answer; `None` if none came.
     pub outcome: Option<Outcome>,
+    /// What was typed as the password.
+    pub typed: Typed,
 }
 
 impl Point {
@@ -212,10 +218,33 @@ pub struct FaultSpan {
 pub struct CheckLine {
     /// What, such as `I1, no wrong accept`.
     pub name: String,
-    /// Whether it holds.
-    pub holds: bool,
-    /// What was seen; may be empty.
+    /// What came of it.
+    pub verdict: Verdict,
+    /// What was seen, or why nobody looked; may be empty.
     pub detail: String,
+}
+
+/// What came of looking at something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is as it must be.
+    Holds,
+    /// It is not.
+    Broken,
+    /// The scenario says that it is not to be looked at.
+    Skipped,
+}
+
+impl Verdict {
+    /// For readers, with a mark.
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::Holds => "✓ yes",
+            Self::Broken => "✗ no",
+            Self::Skipped => "– not checked",
+        }
+    }
 }
 
 /// Many runs.
@@ -228,6 +257,16 @@ pub struct SuiteReport {
     /// How long all of it really took.
     #[serde(rename = "wall_ms", with = "millis")]
     pub wall: Duration,
+}
+
+impl RunReport {
+    /// How many checks came to this.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.checks
+            .iter()
+            .filter(|check| check.verdict == verdict)
+            .count()
+    }
 }
 
 impl SuiteReport {

@@ -3,7 +3,7 @@
 
 use askama::Template;
 
-use super::data::{FaultSpan, Finding, RunReport, Status, SuiteReport};
+use super::data::{FaultSpan, Finding, RunReport, Status, SuiteReport, Verdict};
 use super::group::OutcomeGroup;
 pub use super::page::PageError;
 pub use super::plot::PlotError;
@@ -43,6 +43,7 @@ impl RunView<'_> {
 struct FindingView<'a> {
     finding: &'a Finding,
     about: Option<String>,
+    more: Option<String>,
     timeline: Vec<LineView<'a>>,
 }
 
@@ -225,15 +226,15 @@ fn run_view(run: &RunReport, level: u8, drawn: bool) -> Result<RunView<'_>, Page
         latency: latency(run)?,
         outcomes: outcomes.chain(unanswered).collect(),
         others: terminal::others(run).join(", "),
-        broken: run.checks.iter().filter(|check| !check.holds).count(),
+        broken: run.count(Verdict::Broken),
         facts: facts(run),
     })
 }
 
 /// The whole run in a sentence.
 fn verdict(run: &RunReport) -> String {
-    let checks = run.checks.len();
-    let broken = run.checks.iter().filter(|check| !check.holds).count();
+    let broken = run.count(Verdict::Broken);
+    let checks = broken + run.count(Verdict::Holds);
     match run.status {
         Status::Passed if checks == 0 => "It went to its end; nothing was looked at.".to_owned(),
         Status::Passed => format!("All {} hold.", text::counted(checks as u64, "check")),
@@ -284,6 +285,7 @@ fn finding_view<'a>(run: &RunReport, finding: &'a Finding) -> FindingView<'a> {
     FindingView {
         finding,
         about: terminal::about(run, finding),
+        more: terminal::more(finding),
         timeline: lines.collect(),
     }
 }

@@ -1,20 +1,12 @@
 //! Reports as JSON, for programmes: the data as it is. Fields are only ever added.
 
-use super::data::{RunReport, SuiteReport};
+use super::data::SuiteReport;
 use super::experiment::Experiment;
 
-/// One run, as one object.
+/// Runs, as one object; also of one.
 ///
 /// # Errors
 /// None that data like this can cause; the library's own.
-pub fn run(report: &RunReport) -> serde_json::Result<String> {
-    text(report)
-}
-
-/// Many runs, as one object.
-///
-/// # Errors
-/// As [`run`].
 pub fn suite(report: &SuiteReport) -> serde_json::Result<String> {
     text(report)
 }
@@ -22,13 +14,14 @@ pub fn suite(report: &SuiteReport) -> serde_json::Result<String> {
 /// An experiment, as one object.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`suite`].
 pub fn experiment(report: &Experiment) -> serde_json::Result<String> {
     text(report)
 }
 
 fn text(report: &impl serde::Serialize) -> serde_json::Result<String> {
-    let mut text = serde_json::to_string_pretty(report)?;
+    // On one line: a point of a plot on seven would be four times as large and no easier to read.
+    let mut text = serde_json::to_string(report)?;
     text.push('\n');
     Ok(text)
 }

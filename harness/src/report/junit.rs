@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use quick_junit::{NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use super::data::{Finding, RunReport, Status, SuiteReport};
-use super::text;
+use super::{terminal, text};
 
 /// Many runs. Cases are called by title and seed and are of the class of their file.
 ///
@@ -21,18 +21,6 @@ pub fn suite(report: &SuiteReport) -> Result<String, SerializeError> {
         all.add_test_suite(suite);
     }
     all.to_string()
-}
-
-/// One run, as a suite of one case.
-///
-/// # Errors
-/// As [`suite`].
-pub fn run(report: &RunReport) -> Result<String, SerializeError> {
-    suite(&SuiteReport {
-        runs: vec![report.clone()],
-        seed: report.seed,
-        wall: report.wall_duration,
-    })
 }
 
 fn case(run: &RunReport) -> TestCase {
@@ -70,10 +58,6 @@ fn not_passed(run: &RunReport, kind: NonSuccessKind) -> TestCaseStatus {
     for finding in &run.findings {
         describe(&mut description, finding);
     }
-    if run.findings_left_out > 0 {
-        let more = text::counted(run.findings_left_out as u64, "more finding");
-        let _ = writeln!(description, "and {more}");
-    }
     let _ = writeln!(description, "\nrepeat it with: {}", run.repeat);
     status.set_description(description);
     status
@@ -82,6 +66,9 @@ fn not_passed(run: &RunReport, kind: NonSuccessKind) -> TestCaseStatus {
 /// Writing to a string does not fail.
 fn describe(to: &mut String, finding: &Finding) {
     let _ = writeln!(to, "{}: {}", finding.name, finding.explanation);
+    if let Some(more) = terminal::more(finding) {
+        let _ = writeln!(to, "  {more}");
+    }
     let hosts = finding.timeline.iter().map(|line| line.host.len());
     let width = hosts.max().unwrap_or(0);
     for line in &finding.timeline {

@@ -30,7 +30,8 @@ pub mod terminal;
 mod text;
 
 pub use data::{
-    Bind, BindEnd, CheckLine, FaultSpan, Finding, Point, RunReport, Series, Status, SuiteReport, TimelineLine,
+    Bind, BindEnd, CheckLine, FaultSpan, Finding, Point, RunReport, Series, Status, SuiteReport,
+    TimelineLine, Verdict,
 };
 pub use group::OutcomeGroup;
 pub use summary::{GroupLatency, Summary};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::data::*;
 use super::experiment::{self, Experiment, Machine, Metric, Parameter, Value};
 use super::{Styling, Summary, html, json, junit, terminal};
-use crate::scenario::{Outcome, World};
+use crate::scenario::{Outcome, Typed, World};
 
 /// Numbers that look drawn, the same each time.
 struct Drawn(u64);
@@ -62,6 +62,10 @@ fn series(seed: u64) -> Series {
             at: seconds(sent),
             latency: seconds(latency),
             outcome,
+            typed: match outcome {
+                Some(Outcome::Refused) => Typed::Wrong,
+                _ => Typed::Right,
+            },
         };
         if dead || hung {
             series.hand_offs.push(seconds(sent + latency - way));
@@ -89,7 +93,7 @@ pub(super) fn passed(seed: u64) -> RunReport {
     let file = "harness/scenarios/high-availability/an-agent-dies-and-nobody-notices.toml";
     let check = |name: &str, detail: &str| CheckLine {
         name: name.to_owned(),
-        holds: true,
+        verdict: Verdict::Holds,
         detail: detail.to_owned(),
     };
     RunReport {
@@ -110,10 +114,9 @@ pub(super) fn passed(seed: u64) -> RunReport {
             .into(),
         status: Status::Passed,
         findings: Vec::new(),
-        findings_left_out: 0,
         summary: Summary {
-            counted_binds_per_account_max: Some(2),
-            log_records: Some(3598),
+            failures_per_account_max: 2,
+            log_records: 3598,
             ..Summary::of(&series)
         },
         series,
@@ -149,7 +152,7 @@ pub(super) fn failed(seed: u64) -> RunReport {
         point.latency = Duration::from_millis(4012);
     }
     if let Some(check) = run.checks.get_mut(1) {
-        check.holds = false;
+        check.verdict = Verdict::Broken;
         check.detail = "1 sign-in".to_owned();
     }
     let sent = run
@@ -164,6 +167,8 @@ pub(super) fn failed(seed: u64) -> RunReport {
     };
     run.findings = vec![Finding {
         name: "I2, no false reject".to_owned(),
+        means: "A right password is never called wrong.".to_owned(),
+        more: 3,
         explanation:
             "The right password of ok-17@contoso.example was refused. Allowed: signed_in, unavailable. \
                       No directory ever said that it was wrong."
@@ -185,10 +190,9 @@ pub(super) fn failed(seed: u64) -> RunReport {
             line(4.012, "client1", "is told refused"),
         ],
     }];
-    run.findings_left_out = 12;
     run.summary = Summary {
-        counted_binds_per_account_max: Some(2),
-        log_records: Some(3598),
+        failures_per_account_max: 2,
+        log_records: 3598,
         ..Summary::of(&run.series)
     };
     run
@@ -202,6 +206,8 @@ fn broken_off() -> RunReport {
     run.status = Status::Error;
     run.findings = vec![Finding {
         name: "the run".to_owned(),
+        means: String::new(),
+        more: 0,
         explanation: "The process of cloud failed: the database is not there after its restart".to_owned(),
         request: None,
         timeline: Vec::new(),

@@ -26,10 +26,18 @@ pub struct Summary {
     pub binds: u64,
     /// Binds that a directory counted towards an account's lockout.
     pub counted_binds: u64,
-    /// The most of those of one account, where that was looked at.
-    pub counted_binds_per_account_max: Option<u64>,
-    /// Records in the sign-in log, where that was looked at.
-    pub log_records: Option<u64>,
+    /// The most failures of one account that a directory counted in a window.
+    pub failures_per_account_max: u64,
+    /// Accounts that there are.
+    pub accounts: u64,
+    /// Accounts that a directory locked.
+    pub locked_accounts: u64,
+    /// Accounts whose right password was answered with "too many attempts": their failure budget was used up.
+    pub closed_accounts: u64,
+    /// Accounts whose password an attacker guessed and signed in with.
+    pub fallen_accounts: u64,
+    /// Records in the sign-in log.
+    pub log_records: u64,
 }
 
 /// How long the answers of a group took. Percentiles are nearest ranks: each is one that was measured.
@@ -54,7 +62,7 @@ pub struct GroupLatency {
 }
 
 impl Summary {
-    /// Of what happened in a run. What a series does not tell is left open, for the runner to fill.
+    /// Of what happened in a run. What a series does not tell is zero, for the runner to fill.
     pub fn of(series: &Series) -> Self {
         let mut outcomes = BTreeMap::new();
         let mut unanswered = 0;
@@ -80,8 +88,7 @@ impl Summary {
             hand_offs: series.hand_offs.len() as u64,
             binds: series.binds.len() as u64,
             counted_binds: counted.count() as u64,
-            counted_binds_per_account_max: None,
-            log_records: None,
+            ..Self::default()
         }
     }
 

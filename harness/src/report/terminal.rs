@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::data::{Finding, RunReport, Status, SuiteReport};
+use super::data::{Finding, RunReport, Status, SuiteReport, Verdict};
 use super::group::OutcomeGroup;
 use super::text;
 
@@ -75,27 +75,19 @@ pub fn run(run: &RunReport, styling: Styling) -> String {
     for finding in &run.findings {
         tell(&mut to, run, finding, styling);
     }
-    if run.findings_left_out > 0 {
-        let more = text::counted(run.findings_left_out as u64, "more finding");
-        say(&mut to, &format!("\n  and {more}"));
-    }
     figures(&mut to, run);
     if run.status == Status::Passed {
-        let holding = text::counted(run.checks.len() as u64, "check");
+        let holding = text::counted(run.count(Verdict::Holds) as u64, "check");
         say(
             &mut to,
             &format!("\n  {}, {holding} hold", styling.status(run.status, "passed")),
         );
         say(&mut to, &format!("  {}", styling.soft(&text::line(&run.repeat))));
     } else {
-        let checks = run.checks.iter();
-        let broken: Vec<_> = checks.filter(|check| !check.holds).collect();
-        if !broken.is_empty() {
-            let of = run.checks.len();
-            let (broken, verb) = match broken.len() {
-                1 => (1, "does"),
-                more => (more, "do"),
-            };
+        let broken = run.count(Verdict::Broken);
+        if broken > 0 {
+            let of = broken + run.count(Verdict::Holds);
+            let verb = if broken == 1 { "does" } else { "do" };
             say(&mut to, &format!("\n  {broken} of {of} checks {verb} not hold"));
         }
         say(&mut to, "\n  repeat it with:");
@@ -184,8 +176,14 @@ fn tell(to: &mut String, run: &RunReport, finding: &Finding, styling: Styling) {
     for line in finding.explanation.lines() {
         say(to, &format!("    {}", text::line(line)));
     }
+    if !finding.means.is_empty() {
+        say(to, &format!("    {}", styling.soft(&text::line(&finding.means))));
+    }
     if let Some(about) = about(run, finding) {
         say(to, &format!("    {}", styling.soft(&about)));
+    }
+    if let Some(more) = more(finding) {
+        say(to, &format!("    {}", styling.soft(&more)));
     }
     if finding.timeline.is_empty() {
         return;
@@ -201,6 +199,12 @@ fn tell(to: &mut String, run: &RunReport, finding: &Finding, styling: Styling) {
     }
     align(&mut table, 0);
     indent(to, &table, 6);
+}
+
+/// That there are more of a finding's kind.
+pub(super) fn more(finding: &Finding) -> Option<String> {
+    let times = text::counted(finding.more as u64, "more time");
+    (finding.more > 0).then(|| format!("this is the first; it happened {times}"))
 }
 
 /// Which sign-in a finding is about, as its client saw it.
@@ -253,7 +257,9 @@ fn figures(to: &mut String, run: &RunReport) {
     }
     (1..7).for_each(|column| align(&mut table, column));
     indent(to, &table, 2);
-    say(to, &format!("  {}", others(run).join(", ")));
+    for line in others(run).chunks(3) {
+        say(to, &format!("  {}", line.join(", ")));
+    }
 }
 
 /// Figures beside those of sign-ins.
@@ -262,14 +268,27 @@ pub(super) fn others(run: &RunReport) -> Vec<String> {
     let mut others = vec![
         text::counted(summary.hand_offs, "hand-off"),
         text::counted(summary.binds, "bind"),
-        format!("{} counted towards lockout", text::count(summary.counted_binds)),
+        format!(
+            "{} at most of one account in a window",
+            text::counted(summary.failures_per_account_max, "counted failure")
+        ),
+        format!(
+            "{} of {} locked by the directory",
+            text::count(summary.locked_accounts),
+            text::counted(summary.accounts, "account")
+        ),
     ];
-    if let Some(most) = summary.counted_binds_per_account_max {
-        others.push(format!("{} at most of one account", text::count(most)));
+    if summary.closed_accounts > 0 {
+        let closed = text::count(summary.closed_accounts);
+        others.push(format!("{closed} turned away with the right password"));
     }
-    if let Some(records) = summary.log_records {
-        others.push(text::counted(records, "log record"));
+    if summary.fallen_accounts > 0 {
+        others.push(format!(
+            "{} opened by a guess",
+            text::count(summary.fallen_accounts)
+        ));
     }
+    others.push(text::counted(summary.log_records, "log record"));
     others
 }
 

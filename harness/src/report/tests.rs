@@ -6,7 +6,7 @@ use super::data::*;
 use super::experiment::{self, Experiment, Value};
 use super::sample::{self, BROKEN};
 use super::{OutcomeGroup, Styling, Summary, html, json, junit, terminal};
-use crate::scenario::Outcome;
+use crate::scenario::{Outcome, Typed};
 
 /// What a name as typed, or a title, may be.
 const HOSTILE: &str =
@@ -138,7 +138,7 @@ fn foreign_text_is_no_control_sequence_of_a_terminal() {
 
 #[test]
 fn foreign_text_is_no_markup_of_junit() {
-    let xml = junit::run(&hostile()).unwrap();
+    let xml = junit::suite(&suite_of(vec![hostile()])).unwrap();
     assert!(!xml.contains("<script") && !xml.contains('\u{1b}') && !xml.contains('\0'));
     let read = quick_junit::Report::deserialize_from_str(&xml).unwrap();
     let case = &read.test_suites[0].test_cases[0];
@@ -169,7 +169,7 @@ fn a_failed_run_says_what_failed_why_and_how_to_repeat_it() {
     // The cause stands above the figures.
     assert!(page.find(why).unwrap() < page.find("What happened when").unwrap());
     let parts = &parts[..3];
-    has(&junit::run(&run).unwrap(), parts);
+    has(&junit::suite(&suite_of(vec![run.clone()])).unwrap(), parts);
     let text = terminal::run(&run, Styling::Plain);
     assert!(text.trim_end().ends_with(&run.repeat), "the last line repeats it");
 }
@@ -196,6 +196,7 @@ fn figures_are_those_of_what_happened() {
         at: Duration::from_secs(1),
         latency: Duration::from_millis(ms),
         outcome,
+        typed: Typed::Right,
     };
     let mut series = Series::default();
     series
@@ -241,7 +242,7 @@ fn figures_are_those_of_what_happened() {
             "204 sign-ins",
             "98.04%",
             "198 ms",
-            "3 hand-offs, 4 binds, 2 counted",
+            "3 hand-offs, 4 binds, 0 counted failures at most",
         ],
     );
     has(
@@ -259,6 +260,7 @@ fn plots_have_a_mark_for_what_happened_and_none_for_what_did_not() {
         at: Duration::from_secs(1),
         latency: Duration::ZERO,
         outcome: None,
+        typed: Typed::Right,
     }];
     run.summary = Summary::of(&run.series);
     let page = html::run(&run).unwrap();
@@ -295,6 +297,7 @@ fn extremes_are_told_without_nan_and_panics() {
         at: Duration::MAX,
         latency: Duration::MAX,
         outcome: Some(Outcome::Busy),
+        typed: Typed::Right,
     });
     huge.summary = Summary::of(&huge.series);
     let none = suite_of(Vec::new());
@@ -375,23 +378,26 @@ fn json_comes_back_as_it_was() {
             .flat_map(|finding| &mut finding.timeline)
             .for_each(|line| round(&mut line.at));
         run.summary = Summary {
-            counted_binds_per_account_max: run.summary.counted_binds_per_account_max,
+            failures_per_account_max: run.summary.failures_per_account_max,
             log_records: run.summary.log_records,
             ..Summary::of(&run.series)
         };
         run
     };
     let run = sample::failed(7);
-    let text = json::run(&run).unwrap();
-    let read: RunReport = serde_json::from_str(&text).unwrap();
-    assert_eq!(read, to_the_microsecond(run));
+    let text = json::suite(&suite_of(vec![run.clone()])).unwrap();
+    let read: SuiteReport = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.runs, [to_the_microsecond(run)]);
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let value = &value["runs"][0];
     assert_eq!(value["status"], "failed");
     assert_eq!(value["virtual_ms"], 180_000.0);
     assert_eq!(value["faults"][0]["from_ms"], 60_000.0);
     assert_eq!(value["series"]["sign_ins"][BROKEN]["outcome"], "refused");
-    let wrong = text.replace("\"virtual_ms\": 180000.0", "\"virtual_ms\": -1.0");
-    let error = serde_json::from_str::<RunReport>(&wrong).unwrap_err().to_string();
+    let wrong = text.replace("\"virtual_ms\":180000.0", "\"virtual_ms\":-1.0");
+    let error = serde_json::from_str::<SuiteReport>(&wrong)
+        .unwrap_err()
+        .to_string();
     has(&error, &["-1 is no duration: expected milliseconds, 0 or more"]);
 }
 
@@ -473,6 +479,7 @@ fn a_page_of_many_sign_ins_stays_small() {
         at: Duration::from_micros(at * 1800),
         latency: Duration::from_micros(1000 + at * 7919 % 9_000_000),
         outcome: Some(Outcome::SignedIn),
+        typed: Typed::Right,
     });
     run.series.sign_ins = many.collect();
     run.summary = Summary::of(&run.series);
