@@ -136,6 +136,19 @@ impl Schedule {
             actions,
         }
     }
+
+    /// The same scenario with all of this in it, fault by fault and sign-in by sign-in, and nothing left to
+    /// chance: of it, any seed draws these arrivals and actions.
+    pub fn spelled_out(&self, scenario: &Scenario) -> Scenario {
+        Scenario {
+            loads: Vec::new(),
+            attacks: Vec::new(),
+            sign_ins: self.arrivals.iter().map(arrivals::written).collect(),
+            faults: self.faults.clone(),
+            nemesis: None,
+            ..scenario.clone()
+        }
+    }
 }
 
 /// An own stream of randomness for each part, so that a change of one part leaves the others as they are.
