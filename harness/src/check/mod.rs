@@ -17,7 +17,7 @@ mod timeline;
 use std::collections::BTreeSet;
 use std::fmt;
 
-pub use expectations::{Finding, expectations};
+pub use expectations::{Finding, example, expectations};
 pub use history::{
     Account, Answer, Bind, BindEnd, Discharge, Event, Given, History, Logged, LoggedAttempt, Lost, Request,
     TenantFacts, What, WhyLost,

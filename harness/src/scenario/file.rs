@@ -298,6 +298,31 @@ pub enum Mischief {
     SlowController,
 }
 
+impl Mischief {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::CrashAgent,
+        Self::CrashCloud,
+        Self::CrashController,
+        Self::RestartAgent,
+        Self::StopAgent,
+        Self::DrainAgent,
+        Self::PartitionAgent,
+        Self::OneWay,
+        Self::Flapping,
+        Self::PartitionController,
+        Self::Delay,
+        Self::Hold,
+        Self::Clock,
+        Self::Store,
+        Self::SlowStore,
+        Self::HangController,
+        Self::ResetController,
+        Self::BusyController,
+        Self::SlowController,
+    ];
+}
+
 /// What must come of it, beside the invariants.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -128,7 +128,7 @@ fn times(span: &Span, random: &dyn Random) -> Vec<Duration> {
 }
 
 /// One of some things by weight.
-pub(super) fn weighed<T: Copy>(weights: &[(T, f64)], random: &dyn Random) -> Option<T> {
+pub(crate) fn weighed<T: Copy>(weights: &[(T, f64)], random: &dyn Random) -> Option<T> {
     let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
     let mut point = fraction(random) * total;
     for (thing, weight) in weights {
@@ -141,7 +141,7 @@ pub(super) fn weighed<T: Copy>(weights: &[(T, f64)], random: &dyn Random) -> Opt
 }
 
 /// One of some things, all alike.
-pub(super) fn any<T: Clone>(things: &[T], random: &dyn Random) -> Option<T> {
+pub(crate) fn any<T: Clone>(things: &[T], random: &dyn Random) -> Option<T> {
     let at = usize::try_from(below(random, things.len() as u64)).ok()?;
     things.get(at).cloned()
 }

@@ -9,6 +9,8 @@
 mod arrivals;
 mod nemesis;
 
+pub(crate) use arrivals::{any, weighed};
+
 use std::time::Duration;
 
 use postern_kit::digest;
@@ -152,7 +154,7 @@ impl Schedule {
 }
 
 /// An own stream of randomness for each part, so that a change of one part leaves the others as they are.
-fn stream(seed: u64, part: &str, number: usize) -> SeededRandom {
+pub(crate) fn stream(seed: u64, part: &str, number: usize) -> SeededRandom {
     let digest = digest::sha256(format!("{part}/{number}/{seed}").as_bytes());
     let mut first = [0; 8];
     first.copy_from_slice(digest.get(..8).unwrap_or(&[0; 8]));
