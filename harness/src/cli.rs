@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::demo;
 use crate::load::{self, cli::LoadArgs};
 use crate::run::cli::{self as scenario, ScenarioArgs};
-use crate::simulate::cli::{self as simulate, ReplayArgs, SimulateArgs};
+use crate::simulate::cli::{self as simulate, ReplayArgs, ShrinkArgs, SimulateArgs};
 use crate::stories::cli::{self as story, StoryArgs};
 
 /// Any failure, for the terminal.
@@ -39,6 +39,8 @@ enum Command {
     Simulate(SimulateArgs),
     /// Runs one again, and says everything that happened on all hosts.
     Replay(ReplayArgs),
+    /// Makes a scenario that fails smaller: fewer faults, sign-ins and hosts, and the same failure.
+    Shrink(ShrinkArgs),
     /// Plays a story in simulated time, from a seed.
     Story(StoryArgs),
     /// postern-cloud, with its own arguments.
@@ -92,6 +94,7 @@ fn run(command: Command) -> Result<ExitCode, Failed> {
         Command::Scenario(args) => scenarios(args),
         Command::Simulate(args) => simulate::simulate(&args, &mut std::io::stdout()),
         Command::Replay(args) => simulate::again(&args, &mut std::io::stdout()),
+        Command::Shrink(args) => simulate::smaller(&args, &mut std::io::stdout()),
         Command::Demo(args) => block_on(demo(args)),
         Command::Load(args) => block_on(done(load::cli::run(args, &mut std::io::stdout()))),
         Command::Cloud(rest) => block_on(done(postern_cloud::cli::run(rest.of("postern cloud")))),

@@ -369,7 +369,15 @@ fn life(index: &Index<'_>, account: usize) -> Life {
     for event in &history.events {
         match &event.what {
             What::Password { account: of, change } if *of == account => {
-                life.changes.push((event.at, *change))
+                life.changes.push((event.at, *change));
+                // A new password has not expired, and need not be changed.
+                let about_the_old = matches!(
+                    life.states.last(),
+                    Some((_, State::PasswordExpired | State::MustChange))
+                );
+                if about_the_old {
+                    life.states.push((event.at, State::Ok));
+                }
             }
             What::State { account: of, state } if *of == account => life.states.push((event.at, *state)),
             What::Deleted { account: of } if *of == account => life.deleted = Some(event.at),
@@ -453,4 +461,36 @@ fn locks(index: &Index<'_>, account: usize, state: State) -> Vec<(Duration, Dura
         }
     }
     locks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::history::Event;
+    use super::*;
+    use crate::scenario::parse;
+
+    #[test]
+    fn a_new_password_has_not_expired_and_need_not_be_changed() {
+        let file = "title = 'A password is changed'\nduration = '60s'\n[[tenant]]\nname = 'contoso'\n\
+                    users = { must_change = 1, password_expired = 1, disabled = 1 }\n[[load]]\nrate = '1/s'\n\
+                    users = 'disabled'\n";
+        let scenario = parse("f", file).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let mut history = History::of(&scenario);
+        let at = Duration::from_secs(30);
+        history.events = (0..3)
+            .map(|account| Event {
+                at,
+                what: What::Password { account, change: 1 },
+            })
+            .collect();
+        let index = Index::of(&history);
+        let after = |account| life(&index, account).states.last().copied();
+        for (account, facts) in history.accounts.iter().enumerate() {
+            let expected = match facts.person.state {
+                State::Disabled => (Duration::ZERO, State::Disabled),
+                _ => (at, State::Ok),
+            };
+            assert_eq!(after(account), Some(expected), "{}", facts.username);
+        }
+    }
 }

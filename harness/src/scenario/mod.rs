@@ -29,6 +29,7 @@ pub use file::{
     Answers, AttackKind, ByName, DirectoryExpect, Except, Expect, Items, Latency, LogExpect, Mischief, Of,
     Order, Recovery,
 };
+pub use meaning::SINGLE_MAX;
 pub use mistakes::{Mistake, Mistakes};
 pub use plan::{
     Agent, Attack, Controller, Fault, Link, Load, Lockout, Nemesis, Person, Scenario, SignIn, Span, Tenant,

@@ -15,9 +15,10 @@ use postern_kit::telemetry::chain;
 use super::generate;
 use super::hunt::Hunt;
 use super::replay::{Sought, replay};
-use super::trial::{self, Verdict, Which, apart};
-use crate::scenario::Scenario;
+use super::shrink::{Bounds, Reached, Size, only, shrink};
+use super::trial::{self, Verdict, Way, Which, apart};
 use crate::scenario::cli::read;
+use crate::scenario::{SINGLE_MAX, Scenario, Schedule, text};
 
 /// Any failure, for the terminal.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -260,4 +261,178 @@ fn report(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "nothing was wrong")?;
     }
     Ok(())
+}
+
+/// What `shrink` takes.
+#[derive(Debug, Args)]
+pub struct ShrinkArgs {
+    /// A scenario file, or a seed of `postern simulate`.
+    #[arg(value_name = "FILE|SEED")]
+    what: String,
+    /// The seed of a file's run.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The file of the smaller case; else the name of the first with `-small`.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// What must go wrong in the smaller case as well, such as `I2` or `expect.answers[0].are.busy`; else what a run
+    /// says first.
+    #[arg(long)]
+    way: Option<String>,
+    /// Most runs.
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(3..=100_000))]
+    runs: u32,
+    /// No run of the search begins after this time.
+    #[arg(long = "for", value_name = "TIME", default_value = "30m", value_parser = humantime::parse_duration)]
+    lasts: Duration,
+}
+
+/// Makes a case that fails smaller, and writes it down, outside of any runtime.
+///
+/// # Errors
+/// A process cannot be started, or a file or a line not be written.
+pub fn smaller(args: &ShrinkArgs, out: &mut dyn Write) -> Result<ExitCode, Failed> {
+    let case = match Case::of(&args.what, args.seed) {
+        Ok(case) => case,
+        Err(error) => return Ok(refused(&error)),
+    };
+    writeln!(
+        out,
+        "{}: looks for a smaller case that fails with seed {}",
+        case.scenario.title, case.seed
+    )?;
+    out.flush()?;
+    let verdict = apart(case.which())?;
+    let sought = verdict
+        .wrong
+        .iter()
+        .find(|wrong| args.way.as_ref().is_none_or(|way| *way == wrong.way.to_string()));
+    let Some(wrong) = sought else {
+        let ways: Vec<_> = verdict.wrong.iter().map(|wrong| wrong.way.to_string()).collect();
+        let error = match &args.way {
+            Some(way) if !ways.is_empty() => format!(
+                "--way: {way} did not go wrong; expected one of {}",
+                ways.join(", ")
+            ),
+            _ => "nothing goes wrong in this run: there is nothing to make smaller".to_owned(),
+        };
+        return Ok(refused(&error.into()));
+    };
+    writeln!(out, "  it fails by {wrong}")?;
+    let (spelled_out, way) = match spelled_out(&case, &wrong.way) {
+        Ok(found) => found,
+        Err(error) => return Ok(refused(&error)),
+    };
+    let folder = tempfile::tempdir()?;
+    let began = monotonic();
+    let over = || monotonic().saturating_duration_since(began) >= args.lasts;
+    let mut oracle = |case_tried: &Scenario| -> Result<bool, Failed> {
+        let file = folder.path().join("candidate.toml");
+        std::fs::write(&file, text(case_tried)?)?;
+        let verdict = apart(Which::File(&file, case.seed))?;
+        Ok(verdict.wrong.iter().any(|wrong| wrong.way.is(&way)))
+    };
+    let before = Size::of(&spelled_out);
+    writeln!(out, "  to begin with: {before}")?;
+    let mut progress = |runs: u32, size: &Size| {
+        // A terminal that is gone reads nothing.
+        let _ = writeln!(out, "  after {runs} runs: {size}").and_then(|()| out.flush());
+    };
+    let hint = wrong.at_ms.map(Duration::from_millis);
+    let bounds = Bounds {
+        runs: args.runs,
+        over: &over,
+    };
+    let reached = shrink(&spelled_out, hint, bounds, &mut oracle, &mut progress)?;
+    let file = args.out.clone().unwrap_or_else(|| small_name(&case));
+    conclude(reached, &case, &way, before, &file, out)
+}
+
+/// The case with its schedule spelled out and nothing else expected than what goes wrong, and what that is then.
+fn spelled_out(case: &Case, way: &Way) -> Result<(Scenario, Way), Failed> {
+    let schedule = Schedule::draw(&case.scenario, case.seed);
+    let count = schedule.arrivals.len();
+    if count > SINGLE_MAX {
+        return Err(format!(
+            "{count} sign-ins; expected at most {SINGLE_MAX}, so that each can be written down"
+        )
+        .into());
+    }
+    let mut spelled_out = schedule.spelled_out(&case.scenario);
+    let field = match way {
+        Way::NotAsExpected(field) => Some(field.as_str()),
+        Way::Violated(_) | Way::ProcessFailed(_) | Way::NotRun => None,
+    };
+    let (expect, field) = only(&spelled_out.expect, field).ok_or("the expectation is not in the file")?;
+    spelled_out.expect = expect;
+    let way = field.map_or_else(|| way.clone(), Way::NotAsExpected);
+    Ok((spelled_out, way))
+}
+
+fn small_name(case: &Case) -> PathBuf {
+    let stem = case.file.as_ref().and_then(|file| file.file_stem());
+    let stem = stem.map_or_else(
+        || format!("simulation-{}", case.seed),
+        |stem| stem.to_string_lossy().into_owned(),
+    );
+    let folder = case
+        .file
+        .as_ref()
+        .and_then(|file| file.parent())
+        .unwrap_or(Path::new(""));
+    folder.join(format!("{stem}-small.toml"))
+}
+
+/// Says what was reached, honestly, and writes it down.
+fn conclude(
+    reached: Reached,
+    case: &Case,
+    way: &Way,
+    before: Size,
+    file: &Path,
+    out: &mut dyn Write,
+) -> Result<ExitCode, Failed> {
+    let mut found = match reached {
+        Reached::NeverFails => {
+            writeln!(
+                out,
+                "spelled out, sign-in by sign-in, it does not fail in this way: nothing is written"
+            )?;
+            return Ok(ExitCode::FAILURE);
+        }
+        Reached::Sometimes(fails, runs) => {
+            writeln!(
+                out,
+                "it failed in {fails} of {runs} runs: what does not repeat itself cannot be made smaller"
+            )?;
+            return Ok(ExitCode::FAILURE);
+        }
+        Reached::Smaller(found) => found,
+    };
+    let after = Size::of(&found.case);
+    found.case.about = format!(
+        "Made smaller by `postern shrink` from \"{}\": it fails by {way} with seed {}.",
+        case.scenario.title, case.seed
+    );
+    std::fs::write(file, text(&found.case)?).map_err(|error| format!("{}: {error}", file.display()))?;
+    writeln!(out, "before: {before}\nafter:  {after}, in {} runs", found.runs)?;
+    if found.unconfirmed > 0 {
+        writeln!(
+            out,
+            "{} smaller cases failed once, and not again: they do not count",
+            found.unconfirmed
+        )?;
+    }
+    let end = if found.complete {
+        "of its faults and of its sign-ins none alone can be left out"
+    } else {
+        "runs or time ran out: there may be a smaller one (--runs, --for)"
+    };
+    writeln!(
+        out,
+        "{end}\npostern scenario run {} --seed {}",
+        file.display(),
+        case.seed
+    )?;
+    Ok(ExitCode::SUCCESS)
 }

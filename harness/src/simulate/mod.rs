@@ -9,12 +9,14 @@
 //! * [`generate`]: a scenario from a seed. Pure.
 //! * [`trial`]: one run, and what was wrong with it; a process for each, since only one simulation in a process
 //!   repeats itself.
+//! * [`shrink`]: the search for a smaller case. Pure: whether a case fails, its caller says.
 //! * `hunt`: runs one after the other. `replay`: one run again.
 
 pub mod cli;
 mod generate;
 mod hunt;
 mod replay;
+pub mod shrink;
 pub mod trial;
 
 pub use generate::generate;

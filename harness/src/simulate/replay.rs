@@ -144,9 +144,12 @@ fn of_one(history: &History, place: usize, log: &[Line]) -> Timeline {
     };
     let meanwhile = request.sent..=request.end(history.ended);
     let hosts: BTreeSet<_> = timeline.0.iter().map(|line| line.host.clone()).collect();
+    let id = request.answer().map(|answer| answer.request.as_str());
+    // What a line says of another request is nothing of this one's.
+    let anothers = |what: &str| what.contains("request=") && !id.is_some_and(|id| what.contains(id));
     let said = log
         .iter()
-        .filter(|line| meanwhile.contains(&line.at) && hosts.contains(&line.host));
+        .filter(|line| meanwhile.contains(&line.at) && hosts.contains(&line.host) && !anothers(&line.what));
     timeline.0.extend(said.cloned());
     timeline.0.sort_by_key(|line| line.at);
     timeline

@@ -83,6 +83,17 @@ pub enum Way {
     NotRun,
 }
 
+impl Way {
+    /// Whether both are the same failure; the number of a host says nothing.
+    pub fn is(&self, other: &Self) -> bool {
+        let kind = |host: &str| host.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+        match (self, other) {
+            (Self::ProcessFailed(one), Self::ProcessFailed(other)) => kind(one) == kind(other),
+            (one, other) => one == other,
+        }
+    }
+}
+
 /// As it is named on a command line, such as `I2` or `expect.answers[0].are.busy`.
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

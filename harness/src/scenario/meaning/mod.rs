@@ -6,6 +6,8 @@ mod sign_ins;
 mod troubles;
 mod work;
 
+pub use sign_ins::SINGLE_MAX;
+
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use crate::scenario::plan::{Person, Scenario, SignIn, Tenant};
 use crate::scenario::words::Typed;
 
 /// Most single sign-ins of a file: more are no case that anybody reads.
-pub(in crate::scenario) const SINGLE_MAX: usize = 20_000;
+pub const SINGLE_MAX: usize = 20_000;
 
 impl Reader<'_> {
     pub(super) fn single_sign_ins(
