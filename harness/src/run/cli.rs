@@ -56,6 +56,9 @@ struct RunArgs {
     /// Log filter, such as `warn,postern_cloud=debug`; for a single run.
     #[arg(long, default_value = "off", env = "POSTERN_LOG")]
     log: String,
+    /// Writes everything that happens on the network as a line to this file; for a single run.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 /// Runs a command, outside of any runtime; whether all was well.
@@ -73,13 +76,13 @@ pub fn run(args: ScenarioArgs, out: &mut (dyn Write + Send)) -> Result<bool, Fai
     }
     let seed = args.seed.unwrap_or_else(|| below(&SystemRandom, SEEDS));
     match all.as_slice() {
-        [file] if args.seeds == 1 => one(file, seed, &args.log, out),
+        [file] if args.seeds == 1 => one(file, seed, &args, out),
         files => many(files, seed, args.seeds, out),
     }
 }
 
 /// One run, in this process, which must not have simulated before.
-fn one(file: &Path, seed: u64, log: &str, out: &mut dyn Write) -> Result<bool, Failed> {
+fn one(file: &Path, seed: u64, args: &RunArgs, out: &mut dyn Write) -> Result<bool, Failed> {
     let scenario = match read(file)? {
         Ok(scenario) => scenario,
         Err(mistakes) => {
@@ -87,16 +90,17 @@ fn one(file: &Path, seed: u64, log: &str, out: &mut dyn Write) -> Result<bool, F
             return Ok(false);
         }
     };
-    if log != "off" {
-        crate::sim::log_to_terminal(log)?;
+    if args.log != "off" {
+        crate::sim::log_to_terminal(&args.log)?;
     }
+    let trace = args.trace.as_ref().map(std::fs::File::create).transpose()?;
     // First: whatever happens then, it can be repeated.
     let again = format!("postern scenario run {} --seed {seed}", file.display());
     writeln!(out, "{}\n  {again}", scenario.title)?;
     out.flush()?;
     let began = monotonic();
     let schedule = Schedule::draw(&scenario, seed);
-    let well = match sim::run(&scenario, &schedule, None) {
+    let well = match sim::run(&scenario, &schedule, trace) {
         Ok(ran) => report(&scenario, &ran, began, out)?,
         Err(error) => {
             writeln!(out, "  FAILED: {}", chain(&error))?;
