@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::demo;
 use crate::load::{self, cli::LoadArgs};
 use crate::run::cli::{self as scenario, ScenarioArgs};
+use crate::simulate::cli::{self as simulate, ReplayArgs, ShrinkArgs, SimulateArgs};
 use crate::stories::cli::{self as story, StoryArgs};
 
 /// Any failure, for the terminal.
@@ -34,6 +35,12 @@ enum Command {
     Load(LoadArgs),
     /// Stories that the whole system goes through: runs and checks them, and says how they are written.
     Scenario(ScenarioArgs),
+    /// Runs scenarios that nobody wrote, drawn from seeds, until it is time or one fails.
+    Simulate(SimulateArgs),
+    /// Runs one again, and says everything that happened on all hosts.
+    Replay(ReplayArgs),
+    /// Looks for the smallest case that still fails in the same way.
+    Shrink(ShrinkArgs),
     /// Plays a story in simulated time, from a seed.
     Story(StoryArgs),
     /// postern-cloud, with its own arguments.
@@ -85,6 +92,9 @@ fn run(command: Command) -> Result<ExitCode, Failed> {
         // The simulation has runtimes of its own, one for each host.
         Command::Story(args) => story::run(&args, &mut std::io::stdout()),
         Command::Scenario(args) => scenario::run(args, &mut std::io::stdout()),
+        Command::Simulate(args) => simulate::simulate(&args, &mut std::io::stdout()),
+        Command::Replay(args) => simulate::again(&args, &mut std::io::stdout()),
+        Command::Shrink(args) => simulate::smaller(&args, &mut std::io::stdout()),
         Command::Demo(args) => block_on(demo(args)),
         Command::Load(args) => block_on(done(load::cli::run(args, &mut std::io::stdout()))),
         Command::Cloud(rest) => block_on(done(postern_cloud::cli::run(rest.of("postern cloud")))),

@@ -9,6 +9,7 @@
 //! * [`report`]: what a run came to, for people and programmes.
 //! * [`scenario`]: stories as files: parsed, checked, and drawn into schedules.
 //! * [`sim`]: the whole system in virtual time, from one seed.
+//! * [`simulate`]: scenarios that nobody wrote, their replay, and the search for smaller ones.
 //! * [`stories`]: simulations with a plot, told in Rust.
 //! * [`demo`]: what a newcomer starts.
 //! * [`cli`]: the program `postern`.
@@ -25,4 +26,5 @@ pub mod run;
 pub mod scenario;
 mod set_up;
 pub mod sim;
+pub mod simulate;
 pub mod stories;

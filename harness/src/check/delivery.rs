@@ -147,9 +147,19 @@ fn misrecorded(
                 let seen = format!("was answered {outcome}, and its record says {}", record.outcome);
                 return Some((seen, "a record that says the same".to_owned()));
             }
-            let other = record.account != request.account;
+            // Who is deleted is a stranger, whose name the log does not keep.
+            let (there, deleted) = match check.model.chances(request) {
+                Some(chances) => (chances.there, chances.deleted),
+                None => (false, true),
+            };
+            let right = if record.account.is_none() {
+                deleted
+            } else {
+                there && record.account == request.account
+            };
+            let whose = if there { request.username.trim() } else { "nobody" };
             let seen = format!("its record is about another account: {:?}", record.account);
-            other.then(|| (seen, format!("a record about {}", request.username.trim())))
+            (!right).then(|| (seen, format!("a record about {whose}")))
         }
         several => Some((format!("has {} records", several.len()), "one record".to_owned())),
     }

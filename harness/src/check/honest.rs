@@ -232,13 +232,17 @@ impl Honest {
     fn crash_cloud(&mut self) {
         let host = "cloud".to_owned();
         self.cloud_down = !self.cloud_down;
+        let now = self.now;
         if !self.cloud_down {
+            // It begins the window of everything anew.
+            self.last_stop = now;
+            for budget in self.budgets.iter_mut().filter(|budget| budget.failures > 0) {
+                budget.last = now;
+            }
             return self.event(What::Up { host });
         }
         self.event(What::Down { host, clean: false });
         self.stops += 1;
-        self.last_stop = self.now;
-        let now = self.now;
         for request in &mut self.history.requests {
             if request.answers.iter().any(|answer| answer.at > now) {
                 request.answers.clear();
@@ -322,7 +326,7 @@ impl Honest {
             request: id,
             at: self.now,
             tenant: Some(tenant),
-            account: request.account,
+            account: request.account.filter(|_| !self.budgets[account].deleted),
             outcome,
             code,
             total: stood,

@@ -10,6 +10,10 @@ use crate::scenario::{Outcome, Trouble};
 /// agent takes, since it is given others as well.
 const CROWD: usize = 200;
 
+/// Binds that an agent has under way at one controller. Whoever comes on top waits for a place, and is told
+/// "busy" where none becomes free in time.
+const PLACES: usize = 8;
+
 /// How long an agent may need to notice that its connection is dead and to make another one: its ping (30 s) and
 /// the wait for it (10 s), its longest pause between dials (30 s), and a dial (10 s).
 const RECONNECT: Duration = Duration::from_secs(80);
@@ -55,6 +59,8 @@ pub(super) struct Index<'a> {
     pub(super) disturbances: Vec<Disturbance>,
     /// For each tenant: times in which there may have been too much to do.
     crowds: Vec<Vec<(Duration, Duration)>>,
+    /// For each agent: times in which more sign-ins were with it than have a place at one controller.
+    full: BTreeMap<&'a str, Vec<(Duration, Duration)>>,
     /// When somebody of a tenant was told that there is too much to do, by time.
     busy: Vec<(Duration, usize)>,
     /// For each of the requests by key: the latest end of it and of all before it.
@@ -71,6 +77,7 @@ impl<'a> Index<'a> {
             by_key: BTreeMap::new(),
             disturbances: disturbances(history),
             crowds: Vec::new(),
+            full: BTreeMap::new(),
             busy: Vec::new(),
             latest_ends: BTreeMap::new(),
         };
@@ -101,6 +108,12 @@ impl<'a> Index<'a> {
         index.crowds = (0..history.tenants.len())
             .map(|tenant| crowds(history, tenant))
             .collect();
+        for (tenant, facts) in history.tenants.iter().enumerate() {
+            let agents = facts.agents.iter();
+            index
+                .full
+                .extend(agents.map(|agent| (agent.as_str(), full(history, tenant, agent))));
+        }
         index
     }
 
@@ -147,6 +160,22 @@ impl<'a> Index<'a> {
             .any(|(begin, end)| *begin <= to && from <= *end)
     }
 
+    /// Whether agents declined a request because their places were taken, and they were.
+    pub(super) fn found_no_place(&self, request: &Request) -> bool {
+        let Some(record) = self.record(request) else {
+            return false;
+        };
+        let (from, to) = (record.at, record.at.saturating_add(record.total));
+        let is_full = |agent: &str| {
+            let times = self.full.get(agent).into_iter().flatten();
+            times.into_iter().any(|(begin, end)| *begin <= to && from <= *end)
+        };
+        let mut declined = (record.attempts.iter())
+            .filter(|attempt| !attempt.reached() && attempt.reason == "busy")
+            .peekable();
+        declined.peek().is_some() && declined.all(|attempt| is_full(&attempt.agent))
+    }
+
     /// Whether another sign-in of the same account was under way in a time.
     pub(super) fn overlaps_its_own(&self, request: &Request, from: Duration, to: Duration) -> bool {
         let key = key(request);
@@ -190,16 +219,41 @@ pub(super) fn key(request: &Request) -> Key {
     }
 }
 
-/// Times in which at least [`CROWD`] sign-ins of a tenant were under way.
+/// Times in which at least [`CROWD`] sign-ins of a tenant were under way, until the last of them is answered.
 fn crowds(history: &History, tenant: usize) -> Vec<(Duration, Duration)> {
-    let mut steps = Vec::new();
-    for request in history.requests.iter().filter(|request| request.tenant == tenant) {
-        steps.push((request.sent, true));
-        steps.push((request.end(history.ended), false));
-    }
+    let mine = history.requests.iter().filter(|request| request.tenant == tenant);
+    let spans = mine.map(|request| (request.sent, request.end(history.ended)));
+    let longer = |(from, to): (Duration, Duration)| (from, to.saturating_add(history.limits.deadline));
+    // Who waited then may be told only at its deadline.
+    gatherings(spans, CROWD).into_iter().map(longer).collect()
+}
+
+/// Times in which more sign-ins were with an agent than have a place. One that nobody was answered, and that
+/// has no record therefore, may have been with any agent of its tenant, until a deadline later.
+fn full(history: &History, tenant: usize, agent: &str) -> Vec<(Duration, Duration)> {
+    let asked = |record: &&Logged| record.attempts.iter().any(|attempt| attempt.agent == agent);
+    let recorded = history.log.iter().filter(asked);
+    let recorded = recorded.map(|record| (record.at, record.at.saturating_add(record.total)));
+    let lost = history
+        .requests
+        .iter()
+        .filter(|request| request.tenant == tenant && request.answers.is_empty());
+    let lost = lost.map(|request| {
+        let end = request.end(history.ended);
+        (request.sent, end.saturating_add(history.limits.deadline))
+    });
+    gatherings(recorded.chain(lost), PLACES + 1)
+}
+
+/// Times in which at least so many of these spans overlapped.
+fn gatherings(
+    spans: impl Iterator<Item = (Duration, Duration)>,
+    at_least: usize,
+) -> Vec<(Duration, Duration)> {
+    let mut steps: Vec<_> = spans.flat_map(|(from, to)| [(from, true), (to, false)]).collect();
     // Begins first: what ends as another begins overlaps it.
     steps.sort_by_key(|(at, begins)| (*at, !begins));
-    let (mut under_way, mut since, mut crowds) = (0_usize, None, Vec::new());
+    let (mut under_way, mut since, mut times) = (0_usize, None, Vec::new());
     for (at, begins) in steps {
         under_way = if begins {
             under_way + 1
@@ -207,17 +261,16 @@ fn crowds(history: &History, tenant: usize) -> Vec<(Duration, Duration)> {
             under_way.saturating_sub(1)
         };
         match since {
-            None if under_way >= CROWD => since = Some(at),
-            Some(from) if under_way < CROWD => {
-                // Who waited then may be told only at its deadline.
-                crowds.push((from, at + history.limits.deadline));
+            None if under_way >= at_least => since = Some(at),
+            Some(from) if under_way < at_least => {
+                times.push((from, at));
                 since = None;
             }
             _ => {}
         }
     }
-    crowds.extend(since.map(|from| (from, Duration::MAX)));
-    crowds
+    times.extend(since.map(|from| (from, Duration::MAX)));
+    times
 }
 
 /// What was wrong, and until when it may be felt.

@@ -20,6 +20,9 @@ const COUNTED_LONGER: Duration = Duration::from_secs(60);
 /// For how long a name that nobody has takes after sign-ins of those that somebody has.
 const WEATHER: Duration = Duration::from_secs(60);
 
+/// How long the cloud may take from its start until it has read its counts.
+const STARTING: Duration = Duration::from_secs(1);
+
 /// What a sudden stop of the cloud may have left uncounted, of every account.
 const LOST_BY_A_STOP: usize = 2;
 
@@ -82,8 +85,8 @@ pub(super) struct Model<'a> {
     /// A directory's clock was moved: its lockouts may have ended or not.
     clocks_moved: bool,
     spent: BTreeMap<Key, Spent<'a>>,
-    /// When the cloud went down.
-    stops: Vec<Duration>,
+    /// When the cloud went down, and when it counted what that may have cost.
+    stops: Vec<(Duration, Duration)>,
 }
 
 impl<'a> Model<'a> {
@@ -92,8 +95,6 @@ impl<'a> Model<'a> {
         let lives = (0..history.accounts.len())
             .map(|account| life(index, account))
             .collect();
-        let stopped = |what: &What| matches!(what, What::Down { host, .. } if host == "cloud");
-        let stops = history.events.iter().filter(|event| stopped(&event.what));
         let by_key = index.by_key.iter();
         let spent = by_key.map(|(key, requests)| (key.clone(), spent(index, requests)));
         let moved = |what: &What| {
@@ -110,7 +111,7 @@ impl<'a> Model<'a> {
             lives,
             clocks_moved: history.events.iter().any(|event| moved(&event.what)),
             spent: spent.collect(),
-            stops: stops.map(|event| event.at).collect(),
+            stops: stops(history),
         }
     }
 
@@ -201,6 +202,9 @@ impl<'a> Model<'a> {
             allowed.add(Outcome::Unavailable, "there is more to do than is taken");
             allowed.add(Outcome::Busy, "there is more to do than is taken");
         }
+        if self.index.found_no_place(request) {
+            allowed.add(Outcome::Busy, "all places at the directory were taken");
+        }
         if self.index.overlaps_its_own(request, from, to) {
             allowed.add(Outcome::Busy, "other sign-ins of the account are under way");
         }
@@ -227,17 +231,34 @@ impl<'a> Model<'a> {
         let counts: Vec<_> = others
             .filter(|cost| cost.end >= cleared && !std::ptr::eq(cost.request, request))
             .collect();
-        let stops: Vec<_> = self.stops.iter().filter(|at| **at <= to).collect();
+        let stops: Vec<_> = self.stops.iter().filter(|(down, _)| *down <= to).collect();
+        // A start after a sudden stop begins the window of everything anew.
         let last = counts
             .iter()
-            .map(|cost| &cost.end)
-            .chain(stops.iter().copied())
+            .map(|cost| cost.end)
+            .chain(stops.iter().map(|(_, counted)| *counted))
             .max();
         let is_live = last.is_some_and(|last| from <= last.saturating_add(counted_for));
         let cost: usize = counts.iter().map(|cost| cost.most).sum();
         let budget = usize::try_from(limits.budget).unwrap_or(usize::MAX);
         is_live && cost + LOST_BY_A_STOP * stops.len() >= budget
     }
+}
+
+/// When the cloud went down, and when it had started again: only then it counts what may have been lost.
+fn stops(history: &History) -> Vec<(Duration, Duration)> {
+    let of_cloud =
+        |what: &What| matches!(what, What::Down { host, .. } | What::Up { host } if host == "cloud");
+    let mine: Vec<_> = history
+        .events
+        .iter()
+        .filter(|event| of_cloud(&event.what))
+        .collect();
+    let stops = mine.iter().enumerate().filter_map(|(at, event)| {
+        let started = mine.get(at + 1).map_or(history.ended, |next| next.at);
+        matches!(event.what, What::Down { .. }).then(|| (event.at, started.saturating_add(STARTING)))
+    });
+    stops.collect()
 }
 
 /// What an account's sign-ins may have cost, in the order in which they were sent.
@@ -292,9 +313,9 @@ fn cost(index: &Index<'_>, request: &Request) -> usize {
             | Outcome::AccountExpired
             | Outcome::LogonHours
             | Outcome::Workstation
-            | Outcome::TooManyAttempts
-            | Outcome::Busy,
+            | Outcome::TooManyAttempts,
         ) => 0,
+        Some(Outcome::Busy) => index.record(request).map_or(0, |record| record.reached()),
         // A first attempt that nobody heard of may have been counted.
         Some(Outcome::Locked) => reached().saturating_sub(1),
     }
@@ -369,7 +390,15 @@ fn life(index: &Index<'_>, account: usize) -> Life {
     for event in &history.events {
         match &event.what {
             What::Password { account: of, change } if *of == account => {
-                life.changes.push((event.at, *change))
+                life.changes.push((event.at, *change));
+                // A new password has not expired, and need not be changed.
+                let about_the_old = matches!(
+                    life.states.last(),
+                    Some((_, State::PasswordExpired | State::MustChange))
+                );
+                if about_the_old {
+                    life.states.push((event.at, State::Ok));
+                }
             }
             What::State { account: of, state } if *of == account => life.states.push((event.at, *state)),
             What::Deleted { account: of } if *of == account => life.deleted = Some(event.at),
@@ -453,4 +482,36 @@ fn locks(index: &Index<'_>, account: usize, state: State) -> Vec<(Duration, Dura
         }
     }
     locks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::history::Event;
+    use super::*;
+    use crate::scenario::parse;
+
+    #[test]
+    fn a_new_password_has_not_expired_and_need_not_be_changed() {
+        let file = "title = 'A password is changed'\nduration = '60s'\n[[tenant]]\nname = 'contoso'\n\
+                    users = { must_change = 1, password_expired = 1, disabled = 1 }\n[[load]]\nrate = '1/s'\n\
+                    users = 'disabled'\n";
+        let scenario = parse("f", file).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let mut history = History::of(&scenario);
+        let at = Duration::from_secs(30);
+        history.events = (0..3)
+            .map(|account| Event {
+                at,
+                what: What::Password { account, change: 1 },
+            })
+            .collect();
+        let index = Index::of(&history);
+        let after = |account| life(&index, account).states.last().copied();
+        for (account, facts) in history.accounts.iter().enumerate() {
+            let expected = match facts.person.state {
+                State::Disabled => (Duration::ZERO, State::Disabled),
+                _ => (at, State::Ok),
+            };
+            assert_eq!(after(account), Some(expected), "{}", facts.username);
+        }
+    }
 }

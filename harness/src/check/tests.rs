@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use super::honest::{Honest, Op};
 use super::*;
-use crate::scenario::{Attempted, Outcome, State, Trouble, Typed};
+use crate::scenario::{Outcome, State, Typed};
+
+mod model;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -383,121 +385,6 @@ fn i9_a_drain_that_leaves_nobody_though_somebody_is_there_is_caught() {
     let history = Honest::all(ops);
     assert_eq!(history.requests[0].answers[0].outcome, Outcome::Unavailable);
     assert!(violated(&history).is_empty());
-}
-
-#[test]
-fn the_model_allows_no_answer_without_its_reason() {
-    let ops = [sign_in(DISABLED, Typed::Right), sign_in(DISABLED, Typed::Wrong)];
-    for (request, outcome) in [
-        (0, Outcome::MustChange),
-        (0, Outcome::Unavailable),
-        (0, Outcome::Busy),
-        (0, Outcome::TooManyAttempts),
-        (0, Outcome::Locked),
-        (1, Outcome::Disabled),
-        (1, Outcome::TooManyAttempts),
-    ] {
-        caught(&ops, Invariant::Answers, |history| {
-            tell(history, request, outcome)
-        });
-    }
-    // The directory lets a disabled user in.
-    caught(&ops, Invariant::Answers, |history| {
-        tell(history, 0, Outcome::SignedIn);
-        history.binds[0].end = BindEnd::Accepted;
-    });
-}
-
-#[test]
-fn locked_is_told_only_where_the_tenant_wants_it() {
-    let history = Honest::all([]);
-    let locked = history
-        .accounts
-        .iter()
-        .position(|account| account.tenant == 1 && account.person.state == State::Locked);
-    let ops = [sign_in(locked.unwrap(), Typed::Right)];
-    caught(&ops, Invariant::Answers, |history| {
-        tell(history, 0, Outcome::Locked)
-    });
-}
-
-#[test]
-fn a_fault_explains_a_missing_verdict_until_it_must_be_over() {
-    let mut history = Honest::all([sign_in(OK, Typed::Right), sign_in(OK, Typed::Right)]);
-    tell(&mut history, 1, Outcome::Unavailable);
-    assert_eq!(violated(&history), BTreeSet::from([Invariant::Answers]));
-    let sent = history.requests[1].sent;
-    let partition = || Trouble::Partition {
-        between: ["agent1".to_owned(), "cloud".to_owned()],
-        one_way: false,
-    };
-    let with = |begin, end| {
-        let mut history = history.clone();
-        let begins = What::Begin {
-            fault: 0,
-            trouble: partition(),
-        };
-        history.events = vec![
-            Event {
-                at: begin,
-                what: begins,
-            },
-            Event {
-                at: end,
-                what: What::End { fault: 0 },
-            },
-        ];
-        violated(&history)
-    };
-    assert!(with(sent - SECOND, sent + SECOND).is_empty());
-    assert!(
-        with(sent - 50 * SECOND, sent - 40 * SECOND).is_empty(),
-        "agents are still coming back"
-    );
-    let mut later = history.clone();
-    later.requests[1].sent += 600 * SECOND;
-    later.requests[1].answers[0].at += 600 * SECOND;
-    later.ended += 600 * SECOND;
-    later.events = vec![
-        Event {
-            at: sent,
-            what: What::Begin {
-                fault: 0,
-                trouble: partition(),
-            },
-        },
-        Event {
-            at: sent + SECOND,
-            what: What::End { fault: 0 },
-        },
-    ];
-    assert_eq!(
-        violated(&later),
-        BTreeSet::from([Invariant::Answers]),
-        "it is over"
-    );
-}
-
-#[test]
-fn the_old_password_may_be_right_for_an_hour() {
-    let mut honest = Honest::new();
-    honest.step(SECOND, Op::Password(OK));
-    honest.step(60 * SECOND, sign_in(OK, Typed::Old));
-    honest.step(3600 * SECOND, sign_in(OK, Typed::Old));
-    let mut history = honest.end();
-    let outcomes: Vec<_> = history
-        .requests
-        .iter()
-        .map(|request| request.answers[0].outcome)
-        .collect();
-    assert_eq!(outcomes, [Outcome::SignedIn, Outcome::Refused]);
-    assert_eq!(
-        history.requests[0].password,
-        Attempted::Of(history.accounts[OK].person, 0)
-    );
-    assert!(violated(&history).is_empty());
-    tell(&mut history, 1, Outcome::SignedIn);
-    assert_eq!(violated(&history), BTreeSet::from([Invariant::I1]));
 }
 
 fn op() -> impl Strategy<Value = Op> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::history::{Bind, BindEnd, Logged, Request, What};
+use super::history::{Bind, BindEnd, History, Logged, Request, What};
 use super::index::{Index, describe};
 
 /// What happened around one sign-in.
@@ -28,6 +28,44 @@ const BEFORE: Duration = Duration::from_secs(60);
 const LINES_MAX: usize = 60;
 
 impl Timeline {
+    /// Around the sign-in at this place.
+    pub fn of_request(history: &History, at: usize) -> Self {
+        Self::of(&Index::of(history), at)
+    }
+
+    /// Everything that anybody saw of a run.
+    pub fn whole(history: &History) -> Self {
+        let index = Index::of(history);
+        let mut lines: Vec<_> = (history.events.iter())
+            .map(|event| {
+                let (host, what) = happened(&index, &event.what, concerned(&event.what));
+                let whose = concerned(&event.what).and_then(|account| history.accounts.get(account));
+                let of = whose
+                    .map(|account| format!(" ({})", account.username))
+                    .unwrap_or_default();
+                line(event.at, &host, format!("{what}{of}"))
+            })
+            .collect();
+        for (place, request) in history.requests.iter().enumerate() {
+            let seen = seen_by_the_client(request).into_iter();
+            lines.extend(seen.map(|line| numbered(line, place)));
+        }
+        for record in &history.log {
+            let short: String = record.request.chars().take(ID_SHOWN).collect();
+            let said = recorded(record).into_iter().skip(1);
+            lines.push(line(record.at, "cloud", format!("receives {}", record.request)));
+            lines.extend(said.map(|one| line(one.at, &one.host, format!("{short}…: {}", one.what))));
+        }
+        for bind in &history.binds {
+            let account = bind.account.and_then(|account| history.accounts.get(account));
+            let whose = account.map_or("nobody", |account| &account.username);
+            let one = bound(bind);
+            lines.push(line(one.at, &one.host, format!("{} ({whose})", one.what)));
+        }
+        lines.sort_by_key(|line| line.at);
+        Self(lines)
+    }
+
     /// Of the request at this place.
     pub(super) fn of(index: &Index<'_>, at: usize) -> Self {
         let history = index.history;
@@ -62,6 +100,32 @@ impl Timeline {
         lines.sort_by_key(|line| line.at);
         lines.truncate(LINES_MAX);
         Self(lines)
+    }
+}
+
+/// How much of a request's id tells it from the others on a page.
+const ID_SHOWN: usize = 8;
+
+/// The account that something was done to, if to one.
+fn concerned(what: &What) -> Option<usize> {
+    match what {
+        What::Password { account, .. }
+        | What::State { account, .. }
+        | What::Unlocked { account }
+        | What::Deleted { account } => Some(*account),
+        What::Begin { .. }
+        | What::End { .. }
+        | What::Down { .. }
+        | What::Up { .. }
+        | What::Drained { .. }
+        | What::Discharged { .. } => None,
+    }
+}
+
+fn numbered(line: Line, place: usize) -> Line {
+    Line {
+        what: format!("sign-in {place}: {}", line.what),
+        ..line
     }
 }
 

@@ -72,6 +72,9 @@ struct RunArgs {
     /// Log filter, such as `warn,postern_cloud=debug`; for a single run.
     #[arg(long, default_value = "off", env = "POSTERN_LOG")]
     log: String,
+    /// Writes everything that happens on the network as a line to this file; for a single run.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 /// Runs a command, outside of any runtime; how the process is to end.
@@ -147,7 +150,8 @@ fn run_all(args: &RunArgs, out: &mut dyn Write) -> Result<ExitCode, Failed> {
                 writeln!(out, "{}\n", one.repeat())?;
                 out.flush()?;
             }
-            vec![here(one, &version())]
+            let trace = args.trace.as_deref().map(fs::File::create).transpose()?;
+            vec![here(one, &version(), trace)]
         }
         many => {
             if !quiet {
@@ -243,11 +247,11 @@ fn read(file: &Path) -> Result<Result<Source, Mistakes>, Failed> {
 }
 
 /// One run, in this process, which must not have simulated before.
-fn here(planned: &Planned<'_>, version: &str) -> RunReport {
+fn here(planned: &Planned<'_>, version: &str, trace: Option<fs::File>) -> RunReport {
     let scenario = &planned.source.scenario;
     let schedule = Schedule::draw(scenario, planned.seed);
     let began = monotonic();
-    let ran = sim::run(scenario, &schedule, None);
+    let ran = sim::run(scenario, &schedule, trace);
     let frame = Frame {
         wall: monotonic().saturating_duration_since(began),
         ..planned.frame(version)

@@ -37,6 +37,8 @@ pub struct Ran {
     pub failures: Vec<(String, String)>,
     /// All hosts.
     pub hosts: Vec<String>,
+    /// From the beginning of the simulation to its world's start, from which all times count but those of logs.
+    pub start: Duration,
 }
 
 /// Runs it in this process, which must not have simulated before. `trace` gets every happening as a line.
@@ -77,6 +79,7 @@ pub fn run(scenario: &Scenario, schedule: &Schedule, trace: Option<File>) -> Res
         digest: world.digest(),
         failures: world.failures(),
         hosts: world.host_names().map(str::to_owned).collect(),
+        start: world.began(),
     })
 }
 

@@ -108,7 +108,7 @@ fn paint(styled: bool, colour: &str, text: &str) -> String {
 fn size(scenario: &Scenario) -> String {
     let loads = scenario.loads.iter().map(|load| load.span.count());
     let attacks = scenario.attacks.iter().map(|attack| attack.span.count());
-    let sign_ins: f64 = loads.chain(attacks).sum();
+    let sign_ins = loads.chain(attacks).sum::<f64>() + scenario.sign_ins.len() as f64;
     let faults = match (scenario.faults.len(), &scenario.nemesis) {
         (0, None) => String::new(),
         (0, Some(_)) => ", faults at random".to_owned(),

@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::units::{Shift, Written};
 use super::words::State;
 
 /// One thing that goes wrong or is done.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Trouble {
     /// Nothing passes between two hosts.
@@ -20,7 +20,7 @@ pub enum Trouble {
         /// The two hosts.
         between: [String; 2],
         /// Only what the first sends to the second is lost.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         one_way: bool,
     },
     /// A host is cut off from all others.
@@ -135,7 +135,7 @@ pub enum Trouble {
 }
 
 /// How a store fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StoreFailure {
     /// Nothing was done.
@@ -151,7 +151,7 @@ pub enum StoreFailure {
 }
 
 /// A step of writing a file so that it is whole or not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DiskStep {
     /// Its bytes were written, not flushed.
@@ -163,7 +163,7 @@ pub enum DiskStep {
 }
 
 /// How a domain controller misbehaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Misdeed {
     /// Answers later.
@@ -289,7 +289,7 @@ impl Trouble {
 }
 
 /// A fault as the file has it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fault {
     /// When it begins, from the start.
     pub at: Written<Duration>,

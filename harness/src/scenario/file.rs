@@ -1,20 +1,19 @@
 //! A scenario as it is written. The JSON Schema is made from these types, and the shape of a file is
 //! checked against that schema, so that both are one. What is meant is in `meaning`.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::fault::Fault;
+pub use super::items::{ByName, Items, Several};
 use super::units::{Amount, Limit, Rate, Written};
 use super::words::{Invariant, Outcome, State, Typed, World};
 
 /// A story that the whole system goes through, and what must come of it.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// What happens, as a sentence.
@@ -46,6 +45,9 @@ pub struct File {
     /// Others who try.
     #[serde(default)]
     pub attack: Items<Attack>,
+    /// Single sign-ins.
+    #[serde(default)]
+    pub sign_in: Items<SignIn>,
     /// What goes wrong, and when.
     #[serde(default)]
     pub fault: Items<Fault>,
@@ -57,7 +59,7 @@ pub struct File {
 }
 
 /// How the cloud is configured.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Until a sign-in is answered at the latest: 1s to 60s, else 15s.
@@ -76,7 +78,7 @@ pub struct Limits {
 }
 
 /// An organisation with its directory and its agents.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tenant {
     /// Its short name.
@@ -99,7 +101,7 @@ pub struct Tenant {
 }
 
 /// When a directory locks an account.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lockout {
     /// After how many failures; 0 is never, else 5.
@@ -112,7 +114,7 @@ pub struct Lockout {
 }
 
 /// A domain controller.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Controller {
     /// How long it takes for a bind; else as good as nothing.
@@ -120,7 +122,7 @@ pub struct Controller {
 }
 
 /// An agent.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Agent {
     /// The controllers that it may ask, the preferred one first; else all of its tenant.
@@ -128,7 +130,7 @@ pub struct Agent {
 }
 
 /// A link that is slower than the others.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Link {
     /// Its two ends.
@@ -138,7 +140,7 @@ pub struct Link {
 }
 
 /// People who sign in, each when it pleases them, however long others take.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// Whose; may be left out where there is one tenant.
@@ -162,7 +164,7 @@ pub struct Load {
 }
 
 /// In which order users sign in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Each sign-in is anybody's.
@@ -173,7 +175,7 @@ pub enum Order {
 }
 
 /// Somebody who tries.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Attack {
     /// How.
@@ -194,7 +196,7 @@ pub struct Attack {
 }
 
 /// How somebody tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttackKind {
     /// A few common passwords against every account, one after the other.
@@ -207,8 +209,32 @@ pub enum AttackKind {
     Strangers,
 }
 
+/// One sign-in. People write loads; this is what a load or an attack comes to, as `postern shrink` writes it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignIn {
+    /// When it is sent.
+    pub at: Written<Duration>,
+    /// Whose user it is; may be left out where there is one tenant.
+    pub tenant: Option<String>,
+    /// Who signs in, such as "ok-1"; without it, it is a name that nobody has.
+    pub user: Option<String>,
+    /// The name as it is typed; else the user's username.
+    pub name: Option<String>,
+    /// What is typed as the password; else the right one, or for a name that nobody has "unknown".
+    pub typed: Option<Typed>,
+    /// Which of the passwords that nobody has, where it is one of them; else 0.
+    #[schemars(range(min = 0, max = 4_294_967_295_u32))]
+    pub number: Option<u32>,
+    /// The other user whose password is typed as "anothers".
+    pub another: Option<String>,
+    /// From which client; else 1.
+    #[schemars(range(min = 1, max = 64))]
+    pub client: Option<u32>,
+}
+
 /// Faults at random: in loud phases, with quiet ones in between.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nemesis {
     /// Mean time from one fault to the next in a loud phase.
@@ -229,7 +255,7 @@ pub struct Nemesis {
 }
 
 /// What a nemesis may do. Hosts and lengths are drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mischief {
     /// An agent dies and starts again.
@@ -272,8 +298,33 @@ pub enum Mischief {
     SlowController,
 }
 
+impl Mischief {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::CrashAgent,
+        Self::CrashCloud,
+        Self::CrashController,
+        Self::RestartAgent,
+        Self::StopAgent,
+        Self::DrainAgent,
+        Self::PartitionAgent,
+        Self::OneWay,
+        Self::Flapping,
+        Self::PartitionController,
+        Self::Delay,
+        Self::Hold,
+        Self::Clock,
+        Self::Store,
+        Self::SlowStore,
+        Self::HangController,
+        Self::ResetController,
+        Self::BusyController,
+        Self::SlowController,
+    ];
+}
+
 /// What must come of it, beside the invariants.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     /// What sign-ins come to.
@@ -300,7 +351,7 @@ pub struct Expect {
 }
 
 /// Which sign-ins are meant; what is not said is not asked for.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Of {
     /// Of this tenant.
@@ -318,7 +369,7 @@ pub struct Of {
 }
 
 /// What sign-ins come to.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Answers {
     /// Which sign-ins; else all.
@@ -334,7 +385,7 @@ pub struct Answers {
 }
 
 /// How long sign-ins take, from when they are sent.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Latency {
     /// Which sign-ins; else all.
@@ -355,20 +406,20 @@ pub struct Latency {
 }
 
 /// How soon after a fault all is well again: every right password is judged.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recovery {
     /// The fault's name.
     pub after: String,
     /// Counted from its begin, while it lasts; else from its end.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub from_begin: bool,
     /// How soon.
     pub within: Written<Duration>,
 }
 
 /// What the directories see.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DirectoryExpect {
     /// Binds in all.
@@ -382,7 +433,7 @@ pub struct DirectoryExpect {
 }
 
 /// What the sign-in log has.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogExpect {
     /// Sign-ins that went to a second agent.
@@ -397,7 +448,7 @@ pub struct LogExpect {
 }
 
 /// An invariant that is not checked here.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Except {
     /// Which.
@@ -407,7 +458,7 @@ pub struct Except {
 }
 
 /// A number of things.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Count(#[schemars(range(min = 0, max = 100_000))] pub u32);
 
@@ -416,8 +467,20 @@ pub struct Count(#[schemars(range(min = 0, max = 100_000))] pub u32);
 #[serde(transparent)]
 pub struct Weight(#[schemars(range(min = 0, max = 1_000_000))] pub f64);
 
+impl Serialize for Weight {
+    /// A whole number as people write it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.fract() == 0.0 {
+            // At most a million.
+            serializer.serialize_u32(self.0 as u32)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}
+
 /// The same rate all the time, or one that changes in a straight line.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Flow {
     /// The same all the time.
@@ -427,7 +490,7 @@ pub enum Flow {
 }
 
 /// A rate that changes in a straight line.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ramp {
     /// At the beginning.
@@ -437,128 +500,11 @@ pub struct Ramp {
 }
 
 /// Users of one state, or of several by weight.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Which {
     /// Of one state.
     One(State),
     /// Of several.
     Several(ByName<State, Weight>),
-}
-
-/// Things that are described one by one, or only counted.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Several<T> {
-    /// So many, all alike.
-    Count(#[schemars(range(min = 1, max = 32))] u32),
-    /// One table for each.
-    Listed(Items<T>),
-}
-
-impl<T> Several<T> {
-    /// All of them in order; a broken description is `None`.
-    pub fn all(&self) -> Vec<Option<&T>> {
-        match self {
-            Self::Count(count) => (0..*count).map(|_| None).collect(),
-            Self::Listed(items) => items.0.iter().map(Option::as_ref).collect(),
-        }
-    }
-}
-
-/// Tables in a row. One that cannot be read keeps its place, so that the others keep theirs.
-#[derive(Clone, Debug)]
-pub struct Items<T>(pub Vec<Option<T>>);
-
-impl<T> Items<T> {
-    /// Those that could be read, each with its place.
-    pub fn read(&self) -> impl Iterator<Item = (usize, &T)> {
-        let placed = self.0.iter().enumerate();
-        placed.filter_map(|(at, item)| Some((at, item.as_ref()?)))
-    }
-}
-
-impl<T> Default for Items<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(Self)
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for Items<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        Vec::<T>::schema_name()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Vec::<T>::json_schema(generator)
-    }
-}
-
-/// One value for each of some names out of a closed list.
-#[derive(Clone, Debug)]
-pub struct ByName<K, V>(pub BTreeMap<K, V>);
-
-impl<K, V> Default for ByName<K, V> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
-impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Deserialize<'de> for ByName<K, V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        BTreeMap::deserialize(deserializer).map(Self)
-    }
-}
-
-impl<K: JsonSchema, V: JsonSchema> JsonSchema for ByName<K, V> {
-    fn schema_name() -> Cow<'static, str> {
-        format!("{}By{}", V::schema_name(), K::schema_name()).into()
-    }
-
-    /// Each name is a field with its own description.
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut fields = Map::new();
-        for (name, says) in names(K::json_schema(generator).as_value()) {
-            let mut value = generator.subschema_for::<V>().to_value();
-            if let (Value::Object(value), Some(says)) = (&mut value, says) {
-                value.insert("description".to_owned(), says.into());
-            }
-            fields.insert(name, value);
-        }
-        json_schema!({ "type": "object", "properties": fields, "additionalProperties": false })
-    }
-}
-
-/// The names of an enumeration's schema, each with its description.
-pub(super) fn names(schema: &Value) -> Vec<(String, Option<String>)> {
-    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let mut names = Vec::new();
-    for kind in schema
-        .get("oneOf")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        names.extend(text(kind, "const").map(|name| (name, text(kind, "description"))));
-        names.extend(names_of(kind));
-    }
-    names.extend(names_of(schema));
-    names
-}
-
-fn names_of(schema: &Value) -> Vec<(String, Option<String>)> {
-    let listed = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
-    listed
-        .filter_map(|name| Some((name.as_str()?.to_owned(), None)))
-        .collect()
 }

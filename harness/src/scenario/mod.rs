@@ -5,6 +5,7 @@
 //!   text ──shape──▶ file (as written) ──meaning──▶ Scenario (as meant) ──seed──▶ Schedule
 //!    │                   ▲                                                       arrivals, actions
 //!    └── JSON Schema ────┘ (made from the same types)
+//!    └────────────────────────write──────────────────┘
 //! ```
 //! Everything here is pure: text and a seed in, plain data or all mistakes out. Who carries a schedule out,
 //! and who judges what came of it, is elsewhere.
@@ -12,6 +13,7 @@
 pub mod cli;
 pub mod fault;
 pub mod file;
+mod items;
 mod meaning;
 mod mistakes;
 mod plan;
@@ -20,23 +22,27 @@ mod schema;
 mod shape;
 mod units;
 mod words;
+mod write;
 
 pub use fault::{DiskStep, Misdeed, StoreFailure, Trouble};
 pub use file::{
     Answers, AttackKind, ByName, DirectoryExpect, Except, Expect, Items, Latency, LogExpect, Mischief, Of,
     Order, Recovery,
 };
+pub use meaning::SINGLE_MAX;
 pub use mistakes::{Mistake, Mistakes};
 pub use plan::{
-    Agent, Attack, Controller, Fault, Link, Load, Lockout, Nemesis, Person, Scenario, Span, Tenant,
+    Agent, Attack, Controller, Fault, Link, Load, Lockout, Nemesis, Person, Scenario, SignIn, Span, Tenant,
 };
 pub use schedule::{Action, Arrival, Attempted, Deed, Schedule};
+pub(crate) use schedule::{any, stream, weighed};
 pub use schema::text as schema;
 pub use units::{Amount, Limit, Rate, Shift, Unit, Written};
 pub use words::{Invariant, Outcome, State, Typed, World};
+pub use write::text;
 
-/// Longest file: a scenario that nobody reads any more.
-const BYTES_MAX: usize = 256 * 1024;
+/// Longest file: one with as many single sign-ins as there may be.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Reads a scenario from `text`. `file` is what mistakes call it.
 ///

@@ -36,6 +36,8 @@ pub struct Scenario {
     pub loads: Vec<Load>,
     /// Others who try.
     pub attacks: Vec<Attack>,
+    /// Single sign-ins, in the order of the file.
+    pub sign_ins: Vec<SignIn>,
     /// What goes wrong, in the order of the file.
     pub faults: Vec<Fault>,
     /// What goes wrong at random.
@@ -54,7 +56,8 @@ impl Scenario {
     pub fn clients(&self) -> u32 {
         let loads = self.loads.iter().map(|load| load.clients);
         let attacks = self.attacks.iter().map(|attack| attack.clients);
-        loads.chain(attacks).max().unwrap_or(1)
+        let sign_ins = self.sign_ins.iter().map(|sign_in| sign_in.client);
+        loads.chain(attacks).chain(sign_ins).max().unwrap_or(1)
     }
 
     /// All hosts by name: the cloud, controllers and agents through all tenants, clients.
@@ -233,6 +236,27 @@ pub struct Attack {
     pub user: Option<Person>,
     /// From how many clients, the first ones.
     pub clients: u32,
+}
+
+/// One sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignIn {
+    /// When it is sent.
+    pub at: Duration,
+    /// The tenant's place.
+    pub tenant: usize,
+    /// Whom the name means; `None` for a name that nobody has.
+    pub whose: Option<Person>,
+    /// The name as it is typed.
+    pub username: String,
+    /// The kind of password.
+    pub typed: Typed,
+    /// Which of the passwords that nobody has, where it is one.
+    pub number: u32,
+    /// Whose password is typed instead, if another's is.
+    pub another: Option<Person>,
+    /// From which host: 1 is client1.
+    pub client: u32,
 }
 
 /// A fault.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::file::names;
+use super::items::names;
 use super::mistakes::{Mistake, meant, near};
 use super::units;
 

@@ -161,7 +161,7 @@ fn what_is_not_known_is_said_with_what_was_meant() {
         "[[load]]\ntenant = \"contso\"",
         &[
             "load[0].tenant: there is no tenant `contso` (did you mean `contoso`?)",
-            "expect.answers[0].of: no load",
+            "expect.answers[0].of: nobody sends such",
         ],
     );
 }
@@ -344,7 +344,7 @@ fn expectations_that_can_never_hold_are_refused() {
         "users = \"ok\"",
         "users = \"locked\"",
         &[
-            "expect.answers[0].of: no load and no attack sends such a sign-in",
+            "expect.answers[0].of: nobody sends such a sign-in",
             "never come to signed_in",
         ],
     );
@@ -467,4 +467,63 @@ proptest! {
             prop_assert!(!mistakes.render(false).is_empty());
         }
     }
+}
+
+#[test]
+fn single_sign_ins_are_of_somebody_or_of_nobody() {
+    let single = |fields: &str, expected: &[&str]| {
+        check(
+            "[[fault]]\nname",
+            &format!("[[sign_in]]\nat = \"1s\"\n{fields}\n[[fault]]\nname"),
+            expected,
+        );
+    };
+    single("user = \"ok-1\"", &[]);
+    single(
+        "user = \"ok-1\"\nname = \" OK-1@contoso.example.test\"\ntyped = \"wrong\"\nnumber = 7",
+        &[],
+    );
+    single("name = \"nobody@contoso.example.test\"", &[]);
+    single("user = \"ok-1\"\ntyped = \"anothers\"\nanother = \"ok-2\"", &[]);
+    single(
+        "",
+        &["sign_in[0].user: missing; expected a user, or a `name` that nobody has"],
+    );
+    single(
+        "user = \"ok-201\"",
+        &["sign_in[0].user: contoso has no user `ok-201`"],
+    );
+    single(
+        "user = \"ok-1\"\nname = \"ok-2@contoso.example.test\"",
+        &["sign_in[0].name: is no spelling of ok-1@contoso.example.test"],
+    );
+    single(
+        "name = \"OK-2@contoso.example.test\"",
+        &["sign_in[0].name: is a user's"],
+    );
+    single(
+        "user = \"ok-1\"\ntyped = \"unknown\"",
+        &["sign_in[0].typed: is for a name that nobody has"],
+    );
+    single(
+        "name = \"x\"\ntyped = \"right\"",
+        &["sign_in[0].typed: is for a user's name"],
+    );
+    single(
+        "user = \"ok-1\"\ntyped = \"anothers\"",
+        &["sign_in[0].another: missing"],
+    );
+    single(
+        "user = \"ok-1\"\nanother = \"ok-2\"",
+        &["sign_in[0].another: is for \"anothers\" alone"],
+    );
+    single(
+        "user = \"ok-1\"\nnumber = 1",
+        &["sign_in[0].number: is for passwords that nobody has"],
+    );
+    check(
+        "[[fault]]\nname",
+        "[[sign_in]]\nat = \"60s\"\nuser = \"ok-1\"\n[[fault]]\nname",
+        &["sign_in[0].at: is after the scenario's end at 1m"],
+    );
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A quantity that is written as text.
 pub trait Unit: Sized {
@@ -17,6 +17,9 @@ pub trait Unit: Sized {
 
     /// Reads it; `None` if it is not one.
     fn read(text: &str) -> Option<Self>;
+
+    /// The text that is read as this very quantity.
+    fn write(&self) -> String;
 }
 
 /// A quantity as it stands in the file.
@@ -29,6 +32,12 @@ impl<'de, T: Unit> Deserialize<'de> for Written<T> {
         T::read(&text)
             .map(Self)
             .ok_or_else(|| serde::de::Error::custom(format_args!("expected {}", T::EXPECTED)))
+    }
+}
+
+impl<T: Unit> Serialize for Written<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.write())
     }
 }
 
@@ -78,6 +87,10 @@ impl Unit for Duration {
         };
         (time <= TIME_MAX).then_some(time)
     }
+
+    fn write(&self) -> String {
+        humantime::format_duration(*self).to_string()
+    }
 }
 
 /// By how much a clock is wrong.
@@ -103,6 +116,11 @@ impl Unit for Shift {
         };
         let by = Duration::read(by)?;
         (!by.is_zero()).then_some(Self { by, back })
+    }
+
+    fn write(&self) -> String {
+        let sign = if self.back { '-' } else { '+' };
+        format!("{sign}{}", self.by.write())
     }
 }
 
@@ -132,6 +150,10 @@ impl Unit for Rate {
         };
         let per_second = number / seconds;
         (per_second > 0.0 && per_second <= RATE_MAX).then_some(Self { per_second })
+    }
+
+    fn write(&self) -> String {
+        format!("{}/s", self.per_second)
     }
 }
 
@@ -222,6 +244,34 @@ impl Unit for Amount {
         };
         Some(Self { least, most, share })
     }
+
+    fn write(&self) -> String {
+        let shown = |value| shown(value, self.share);
+        let highest = if self.share { 1.0 } else { f64::INFINITY };
+        match (self.least, self.most, self.share) {
+            (1.0, 1.0, true) => "all".to_owned(),
+            (0.0, 0.0, false) => "none".to_owned(),
+            (1.0, f64::INFINITY, false) => "some".to_owned(),
+            (least, most, _) if least == most => shown(least),
+            (least, most, _) if most == highest => format!(">= {}", shown(least)),
+            (0.0, most, _) => format!("<= {}", shown(most)),
+            (least, most, _) => format!("{}..{}", shown(least), shown(most)),
+        }
+    }
+}
+
+/// Most digits that a double needs.
+const DIGITS_MAX: usize = 17;
+
+/// The shortest text that [`number`] reads as this.
+fn shown(value: f64, share: bool) -> String {
+    if !share {
+        return value.to_string();
+    }
+    let percent = |digits| format!("{:.digits$}%", value * 100.0);
+    let exact = |text: &String| number(text) == Some((value, true));
+    let short = (0..DIGITS_MAX).map(percent).find(exact);
+    short.unwrap_or_else(|| percent(DIGITS_MAX))
 }
 
 /// A number from 0, or a percentage from 0 to 100 as a share.
@@ -278,6 +328,14 @@ impl Unit for Limit {
         let (least, most) = text.split_once("..")?;
         let (least, most) = (Duration::read(least)?, Duration::read(most)?);
         (least <= most).then_some(Self { least, most })
+    }
+
+    fn write(&self) -> String {
+        match (self.least, self.most) {
+            (least, Duration::MAX) => format!(">= {}", least.write()),
+            (Duration::ZERO, most) => format!("<= {}", most.write()),
+            (least, most) => format!("{}..{}", least.write(), most.write()),
+        }
     }
 }
 
@@ -345,6 +403,38 @@ mod tests {
         for wrong in ["", "101%", "-1", "4..1", "1..4%", "about 3", "> 5", "inf"] {
             assert_eq!(Amount::read(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        fn check<T: Unit + PartialEq + std::fmt::Debug>(texts: &[&str]) {
+            for text in texts {
+                let value = T::read(text).unwrap_or_else(|| panic!("{text}"));
+                let written = value.write();
+                assert_eq!(T::read(&written), Some(value), "{text} as {written}");
+            }
+        }
+        check::<Duration>(&["0", "1h 2m 3s 4ms 5us 6ns", "400ms", "365 days"]);
+        check::<Shift>(&["+90s", "-5 min"]);
+        check::<Rate>(&["20/s", "7/min", "1/h", "0.1/s", "33.3/s"]);
+        check::<Amount>(&[
+            "all",
+            "none",
+            "some",
+            ">= 99%",
+            "<= 29%",
+            "<= 0%",
+            ">= 99.9%",
+            "33.3%..57%",
+            "3",
+            "1..4",
+            ">= 5",
+            "<= 0.5",
+            "100%",
+            "0%",
+        ]);
+        check::<Limit>(&[">= 250ms", "<= 1s", "250ms..1s", ">= 0"]);
+        assert_eq!(Amount::read(" >=  99 %").unwrap().write(), ">= 99%");
     }
 
     #[test]

@@ -1,17 +1,31 @@
 //! The log of a simulated run, with simulated time.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// The time since the simulation began, on a host.
+fn elapsed() -> Option<Duration> {
+    let on_a_host = tokio::runtime::Handle::try_current().is_ok();
+    on_a_host.then(turmoil::sim_elapsed).flatten()
+}
 
 struct Stamp;
 
 impl FormatTime for Stamp {
     fn format_time(&self, w: &mut Writer<'_>) -> fmt::Result {
-        let on_a_host = tokio::runtime::Handle::try_current().is_ok();
-        match on_a_host.then(turmoil::sim_elapsed).flatten() {
+        match elapsed() {
             Some(at) => write!(w, "{:>10.3}", at.as_secs_f64()),
             None => write!(w, "{:>10}", "-"),
         }
@@ -22,7 +36,7 @@ impl FormatTime for Stamp {
 ///
 /// # Errors
 /// If `filter` is not valid.
-pub fn log_to_terminal(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+pub fn log_to_terminal(filter: &str) -> Result<(), ParseError> {
     // The host's name is in a span of the simulator.
     let filter = EnvFilter::builder().parse(format!("{filter},turmoil=info"))?;
     let builder = tracing_subscriber::fmt()
@@ -33,4 +47,124 @@ pub fn log_to_terminal(filter: &str) -> Result<(), tracing_subscriber::filter::P
     // Another log in this process is a test's business.
     let _ = builder.try_init();
     Ok(())
+}
+
+/// A line of a host's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// Since the simulation began.
+    pub at: Duration,
+    /// The host; empty for what is said outside of all.
+    pub host: String,
+    /// How grave it is.
+    pub level: Level,
+    /// The message, and its fields.
+    pub text: String,
+}
+
+/// Most lines that are kept: a log that nobody reads any more, and some hundred megabytes.
+const LINES_MAX: usize = 1_000_000;
+
+#[derive(Debug, Default)]
+struct Kept {
+    lines: Vec<LogLine>,
+    dropped: u64,
+    /// When the last line on a host was: what is said outside of all was said then.
+    last: Duration,
+}
+
+/// The log of all hosts, kept in memory. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLog(Arc<Mutex<Kept>>);
+
+impl MemoryLog {
+    /// All lines up to now, in the order in which they were said.
+    pub fn lines(&self) -> Vec<LogLine> {
+        self.lock().lines.clone()
+    }
+
+    /// How many were not kept, because there were too many.
+    pub fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Logs to memory: every line with its host and its simulated time.
+///
+/// # Errors
+/// If `filter` is not valid.
+pub fn log_to_memory(filter: &str) -> Result<MemoryLog, ParseError> {
+    let log = MemoryLog::default();
+    // The host's name is in a span of the simulator, of whose own lines nobody wants to hear.
+    let filter = EnvFilter::builder().parse(format!("{filter},turmoil::sim=info"))?;
+    // Another log in this process is a test's business.
+    let _ = tracing_subscriber::registry()
+        .with(log.clone().with_filter(filter))
+        .try_init();
+    Ok(log)
+}
+
+/// The host that a span of the simulator is on.
+struct Host(String);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for MemoryLog {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut name = Words::default();
+        attributes.record(&mut name);
+        if let (Some(span), Some(host)) = (context.span(id), name.host) {
+            span.extensions_mut().insert(Host(host));
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut words = Words::default();
+        event.record(&mut words);
+        let spans = context.event_scope(event).into_iter().flatten();
+        let host = spans
+            .into_iter()
+            .find_map(|span| span.extensions().get::<Host>().map(|host| host.0.clone()));
+        let mut kept = self.lock();
+        kept.last = elapsed().unwrap_or(kept.last);
+        if kept.lines.len() >= LINES_MAX {
+            kept.dropped += 1;
+            return;
+        }
+        let line = LogLine {
+            at: kept.last,
+            host: host.unwrap_or_default(),
+            level: *event.metadata().level(),
+            text: format!("{}{}", words.message, words.fields),
+        };
+        kept.lines.push(line);
+    }
+}
+
+/// The fields of a line or of a span.
+#[derive(Default)]
+struct Words {
+    message: String,
+    fields: String,
+    /// What the simulator calls a host.
+    host: Option<String>,
+}
+
+impl Visit for Words {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "name" {
+            self.host = Some(value.to_owned());
+        }
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // A text takes any amount of writing.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
 }

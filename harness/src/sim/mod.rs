@@ -41,7 +41,7 @@ pub use client::{Answer, Arrival, Observation, Secret, Typed};
 pub use disk::Tear;
 pub use fault::{Action, DirectoryFault, Fault};
 pub use load::{Load, Rate, Share};
-pub use log::log_to_terminal;
+pub use log::{LogLine, MemoryLog, log_to_memory, log_to_terminal};
 pub use store::StoreFault;
 pub use time::{EPOCH, SimClock, VirtualTime};
 pub use topology::{AgentPlan, Latency, Link, TenantPlan, Topology};

@@ -262,6 +262,11 @@ impl World {
         self.sim.elapsed().saturating_sub(self.start)
     }
 
+    /// From the beginning of the simulation to the world's start.
+    pub fn began(&self) -> Duration {
+        self.start
+    }
+
     /// What an exact wall clock shows at a time since the world's start: journals and the sign-in log
     /// have wall-clock times.
     pub fn wall(&self, at: Duration) -> Timestamp {

@@ -73,7 +73,7 @@ impl Reader<'_> {
         }
         self.within(path, of.from, of.to, scenario);
         if self.mistakes.len() == before && !self.lost.work && !is_sent(of, tenant, scenario) {
-            self.wrong(path, "no load and no attack sends such a sign-in");
+            self.wrong(path, "nobody sends such a sign-in");
         }
     }
 
@@ -243,7 +243,17 @@ fn is_sent(of: &Of, tenant: Option<usize>, scenario: &Scenario) -> bool {
             .is_none_or(|state| attack.user.is_none_or(|user| user.state == state));
         theirs(attack.tenant) && of.typed.is_none_or(|of| of == typed) && state && in_time(&attack.span)
     });
-    loads || attacks
+    let singly = scenario.sign_ins.iter().any(|sign_in| {
+        let state = |state| sign_in.whose.is_some_and(|person| person.state == state);
+        let user = |user: &String| sign_in.whose.is_some_and(|person| person.to_string() == *user);
+        tenant.is_none_or(|tenant| tenant == sign_in.tenant)
+            && of.users.is_none_or(state)
+            && of.user.as_ref().is_none_or(user)
+            && of.typed.is_none_or(|typed| typed == sign_in.typed)
+            && of.from.is_none_or(|from| from.0 <= sign_in.at)
+            && of.to.is_none_or(|to| sign_in.at < to.0)
+    });
+    loads || attacks || singly
 }
 
 /// Why such sign-ins never come to this.

@@ -2,8 +2,11 @@
 //! it at once.
 
 mod expect;
+mod sign_ins;
 mod troubles;
 mod work;
+
+pub use sign_ins::SINGLE_MAX;
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -84,7 +87,12 @@ impl Lost {
             users: tenants || wrong(&|field| in_tenant(field, &["users"])),
             work: some(&file.load)
                 || some(&file.attack)
-                || wrong(&|field| field.starts_with("load") || field.starts_with("attack")),
+                || some(&file.sign_in)
+                || wrong(&|field| {
+                    ["load", "attack", "sign_in"]
+                        .iter()
+                        .any(|work| field.starts_with(work))
+                }),
             faults: some(&file.fault) || wrong(&|field| field == "fault"),
         }
     }
@@ -160,6 +168,7 @@ impl Reader<'_> {
             links: Vec::new(),
             loads: Vec::new(),
             attacks: Vec::new(),
+            sign_ins: Vec::new(),
             faults: Vec::new(),
             nemesis: None,
             expect: file.expect,
@@ -173,11 +182,16 @@ impl Reader<'_> {
         self.budgets(&scenario, &excepted);
         scenario.loads = self.loads(&file.load, &scenario);
         scenario.attacks = self.attacks(&file.attack, &scenario);
+        scenario.sign_ins = self.single_sign_ins(&file.sign_in, &scenario);
         if known {
             self.sign_ins(&scenario);
         }
-        if file.load.0.is_empty() && file.attack.0.is_empty() && !self.lost.work {
-            self.wrong("load", "nobody signs in; expected a [[load]] or an [[attack]]");
+        let nobody = file.load.0.is_empty() && file.attack.0.is_empty() && file.sign_in.0.is_empty();
+        if nobody && !self.lost.work {
+            self.wrong(
+                "load",
+                "nobody signs in; expected a [[load]], an [[attack]] or a [[sign_in]]",
+            );
         }
         scenario.links = self.links(&file.link, &scenario);
         scenario.faults = self.faults(&file.fault, &scenario);

@@ -37,7 +37,7 @@ impl Reader<'_> {
     pub(super) fn sign_ins(&mut self, scenario: &Scenario) {
         let loads = scenario.loads.iter().map(|load| load.span.count());
         let attacks = scenario.attacks.iter().map(|attack| attack.span.count());
-        let count: f64 = loads.chain(attacks).sum();
+        let count = loads.chain(attacks).sum::<f64>() + scenario.sign_ins.len() as f64;
         if count > SIGN_INS_MAX {
             let field = if scenario.loads.is_empty() {
                 "attack"

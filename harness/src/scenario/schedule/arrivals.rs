@@ -7,7 +7,7 @@ use postern_kit::random::{Random, below, fraction};
 use super::{Arrival, Attempted, stream};
 use crate::scenario::fault::Trouble;
 use crate::scenario::file::{AttackKind, Order};
-use crate::scenario::plan::{Attack, Fault, Load, Person, Scenario, Span, Tenant};
+use crate::scenario::plan::{Attack, Fault, Load, Person, Scenario, SignIn, Span, Tenant};
 use crate::scenario::words::Typed;
 
 /// Names that nobody has, of which a load draws: more than anybody guesses twice soon.
@@ -26,7 +26,63 @@ pub(super) fn draw(scenario: &Scenario, faults: &[Fault], seed: u64) -> Vec<Arri
             all.extend(of_attack(attack, tenant, &stream(seed, "attack", at)));
         }
     }
+    let changes = scenario.tenants.iter().map(|tenant| Changes::of(tenant, faults));
+    let changes: Vec<_> = changes.collect();
+    for sign_in in &scenario.sign_ins {
+        if let Some(changes) = changes.get(sign_in.tenant) {
+            all.push(single(sign_in, changes));
+        }
+    }
     all
+}
+
+/// What was written one by one.
+fn single(sign_in: &SignIn, changes: &Changes) -> Arrival {
+    let nobodys = Attempted::Nobodys(sign_in.number);
+    let before = |person| changes.before(person, sign_in.at);
+    let own = |of: fn(Person, u32) -> Attempted, person| of(person, before(person));
+    let password = match (sign_in.typed, sign_in.whose) {
+        (Typed::Right, Some(person)) => own(Attempted::Of, person),
+        (Typed::Nul, Some(person)) => own(Attempted::OfWithNul, person),
+        (Typed::Old, Some(person)) => match before(person).checked_sub(1) {
+            Some(old) => Attempted::Of(person, old),
+            None => nobodys,
+        },
+        (Typed::Anothers, _) => sign_in.another.map_or(nobodys, |other| own(Attempted::Of, other)),
+        (Typed::Empty, _) => Attempted::Empty,
+        (Typed::TooLong, _) => Attempted::TooLong,
+        (Typed::Wrong | Typed::Unknown, _) | (Typed::Right | Typed::Nul | Typed::Old, None) => nobodys,
+    };
+    Arrival {
+        at: sign_in.at,
+        client: sign_in.client,
+        tenant: sign_in.tenant,
+        whose: sign_in.whose,
+        username: sign_in.username.clone(),
+        typed: sign_in.typed,
+        password,
+    }
+}
+
+/// A drawn sign-in as it is written: [`single`] makes the same of it, under the same changes of passwords.
+pub(super) fn written(arrival: &Arrival) -> SignIn {
+    let (number, another) = match (arrival.password, arrival.typed) {
+        (Attempted::Nobodys(number), _) => (number, None),
+        (Attempted::Of(other, _), Typed::Anothers) => (0, Some(other)),
+        (Attempted::Of(..) | Attempted::OfWithNul(..) | Attempted::Empty | Attempted::TooLong, _) => {
+            (0, None)
+        }
+    };
+    SignIn {
+        at: arrival.at,
+        tenant: arrival.tenant,
+        whose: arrival.whose,
+        username: arrival.username.clone(),
+        typed: arrival.typed,
+        number,
+        another,
+        client: arrival.client,
+    }
 }
 
 /// When passwords of a tenant's users change.
@@ -72,7 +128,7 @@ fn times(span: &Span, random: &dyn Random) -> Vec<Duration> {
 }
 
 /// One of some things by weight.
-pub(super) fn weighed<T: Copy>(weights: &[(T, f64)], random: &dyn Random) -> Option<T> {
+pub(crate) fn weighed<T: Copy>(weights: &[(T, f64)], random: &dyn Random) -> Option<T> {
     let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
     let mut point = fraction(random) * total;
     for (thing, weight) in weights {
@@ -85,7 +141,7 @@ pub(super) fn weighed<T: Copy>(weights: &[(T, f64)], random: &dyn Random) -> Opt
 }
 
 /// One of some things, all alike.
-pub(super) fn any<T: Clone>(things: &[T], random: &dyn Random) -> Option<T> {
+pub(crate) fn any<T: Clone>(things: &[T], random: &dyn Random) -> Option<T> {
     let at = usize::try_from(below(random, things.len() as u64)).ok()?;
     things.get(at).cloned()
 }

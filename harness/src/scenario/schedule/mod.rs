@@ -9,6 +9,8 @@
 mod arrivals;
 mod nemesis;
 
+pub(crate) use arrivals::{any, weighed};
+
 use std::time::Duration;
 
 use postern_kit::digest;
@@ -136,10 +138,23 @@ impl Schedule {
             actions,
         }
     }
+
+    /// The same scenario with all of this in it, fault by fault and sign-in by sign-in, and nothing left to
+    /// chance: of it, any seed draws these arrivals and actions.
+    pub fn spelled_out(&self, scenario: &Scenario) -> Scenario {
+        Scenario {
+            loads: Vec::new(),
+            attacks: Vec::new(),
+            sign_ins: self.arrivals.iter().map(arrivals::written).collect(),
+            faults: self.faults.clone(),
+            nemesis: None,
+            ..scenario.clone()
+        }
+    }
 }
 
 /// An own stream of randomness for each part, so that a change of one part leaves the others as they are.
-fn stream(seed: u64, part: &str, number: usize) -> SeededRandom {
+pub(crate) fn stream(seed: u64, part: &str, number: usize) -> SeededRandom {
     let digest = digest::sha256(format!("{part}/{number}/{seed}").as_bytes());
     let mut first = [0; 8];
     first.copy_from_slice(digest.get(..8).unwrap_or(&[0; 8]));
