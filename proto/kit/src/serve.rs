@@ -61,7 +61,7 @@ pub struct Limits {
     /// the headers of every later HTTP/1 request, counted from the end of the one before.
     pub handshake_wait_max: Duration,
     /// Time that a connection may be open without a request under way. A request is under way
-    /// until its response body has ended.
+    /// until its response body has ended. After a [`Lasting`] one has, it is closed within seconds.
     pub idle_wait_max: Duration,
     /// Time that a request may be under way, with both bodies; then it is answered with 408 or its body breaks
     /// off. If not even that can be sent, the connection is closed. Not for a [`Lasting`] response.

@@ -22,7 +22,7 @@ pub struct Lasting;
 #[error("request took too long")]
 pub(super) struct TookTooLong;
 
-/// After its time, for the answer that says so to leave, before its connection is closed.
+/// For the answer that ends a request before its time to leave, before its connection is closed.
 const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 
 /// Counts the requests of one connection.
@@ -40,6 +40,8 @@ struct Known {
     bounded: BTreeSet<(Instant, u64)>,
     /// The number of those that may stay.
     lasting: usize,
+    /// One that was to stay has ended. Its peer has nothing else to ask here, or does not hear us.
+    left: bool,
 }
 
 /// Looks at the same requests.
@@ -104,12 +106,13 @@ impl Watcher {
         self.0.borrow().came > 0
     }
 
-    /// Ends when no request has been under way for `later`, or for `first` if none ever came.
+    /// Ends when no request has been under way for `later`, or for `first` if none ever came; sooner where one
+    /// that was to stay has ended.
     pub(super) async fn quiet(&mut self, first: Duration, later: Duration) {
         loop {
-            let (any, under_way) = {
+            let (any, left, under_way) = {
                 let known = self.0.borrow_and_update();
-                (known.came > 0, known.lasting + known.bounded.len())
+                (known.came > 0, known.left, known.lasting + known.bounded.len())
             };
             if under_way > 0 {
                 if self.0.changed().await.is_err() {
@@ -118,7 +121,11 @@ impl Watcher {
                 }
                 continue;
             }
-            let wait = if any { later } else { first };
+            let wait = match (any, left) {
+                (false, _) => first,
+                (true, false) => later,
+                (true, true) => later.min(FAREWELL_WAIT),
+            };
             match tokio::time::timeout(wait, self.0.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return std::future::pending().await,
@@ -171,6 +178,7 @@ impl Drop for UnderWay {
         self.known.send_modify(|known| {
             if !known.bounded.remove(&key) {
                 known.lasting -= 1;
+                known.left = true;
             }
         });
     }

@@ -53,7 +53,7 @@ impl World {
         );
         let (arrived, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (seen, waits) = (arrived.clone(), go_on.clone());
-        let streamed = go_on.clone();
+        let (streamed, leaving) = (go_on.clone(), go_on.clone());
         let router = Router::new()
             .route(
                 "/quick",
@@ -91,6 +91,16 @@ impl World {
                     let first = futures::stream::iter([Ok(b"first".to_vec())]);
                     let body = Body::from_stream(futures::StreamExt::chain(first, never));
                     (axum::Extension(Lasting), body)
+                }),
+            )
+            .route(
+                "/leaving",
+                get(move || async move {
+                    let rest = futures::stream::once(async move {
+                        leaving.notified().await;
+                        Ok::<_, std::io::Error>("rest")
+                    });
+                    (axum::Extension(Lasting), Body::from_stream(rest))
                 }),
             )
             .route(
@@ -350,6 +360,23 @@ async fn a_connection_is_idle_only_when_every_response_has_ended() {
     world.go_on.notify_one();
     let body = axum::body::to_bytes(Body::new(streaming.into_body()), 1024).await;
     assert_eq!(body.unwrap(), "firstrest");
+    timeout(SOON, ended).await.unwrap().unwrap();
+    world.stop.cancel();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_whose_lasting_response_has_ended_is_closed_though_it_might_be_idle() {
+    let world = World::new(Limits {
+        idle_wait_max: SOON * 10,
+        ..Limits::default()
+    })
+    .await;
+    let (mut sender, ended) = world.http2().await;
+    let lasting = sender.send_request(uri("/leaving")).await.unwrap();
+    world.go_on.notify_one();
+    let body = axum::body::to_bytes(Body::new(lasting.into_body()), 1024).await;
+    assert_eq!(body.unwrap(), "rest");
     timeout(SOON, ended).await.unwrap().unwrap();
     world.stop.cancel();
     world.end().await;
