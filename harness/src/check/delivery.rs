@@ -9,7 +9,7 @@ use crate::scenario::{Invariant, Outcome};
 
 /// How close to its deadline an answer is that its record need not agree with: the share of the time that is
 /// kept for writing it.
-const LATE: Duration = Duration::from_millis(600);
+pub(super) const LATE: Duration = Duration::from_millis(600);
 
 /// I3: each request gets exactly one answer, at its deadline at the latest, unless the process that holds the
 /// caller's connection dies.

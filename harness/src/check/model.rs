@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::delivery::LATE;
 use super::history::{BindEnd, History, Request, What};
 use super::index::{Index, Key, key};
 use crate::scenario::{Attempted, Outcome, State, Trouble, Typed};
@@ -207,6 +208,10 @@ impl<'a> Model<'a> {
         }
         if self.index.overlaps_its_own(request, from, to) {
             allowed.add(Outcome::Busy, "other sign-ins of the account are under way");
+            // Until its turn came, which left the directory no time.
+            if to + LATE >= request.sent + self.history().limits.deadline {
+                allowed.add(Outcome::Unavailable, "its turn came too late");
+            }
         }
         if request.account.is_none() && self.index.was_busy(tenant, from.saturating_sub(lately), to) {
             allowed.add(Outcome::Busy, "others were told so lately");

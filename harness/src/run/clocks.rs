@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::scenario::{Deed, Schedule, Trouble};
 
+/// Times of two hosts that happened one after the other may be this much the other way round: hosts take turns.
+const STEP: Duration = Duration::from_millis(5);
+
 /// How a host's wall clock was off, from which time on: by so many milliseconds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clock(Vec<(Duration, i64)>);
@@ -28,15 +31,15 @@ impl Clock {
     }
 
     /// When it showed `shown` milliseconds since the start, as it would have if nobody had moved it. Where
-    /// it was put back, it showed some times twice: then the first.
-    pub(super) fn time(&self, shown: i64) -> Duration {
+    /// it was put back, it showed some times twice: then the first that is not before `from`.
+    pub(super) fn time(&self, shown: i64, from: Duration) -> Duration {
         let ends = self.0.iter().skip(1).map(|(at, _)| *at).chain([Duration::MAX]);
         let first = self.0.first().map_or(Duration::MAX, |(at, _)| *at);
         let moved = self.0.iter().zip(ends).map(|((from, off), to)| (*from, to, *off));
         let spans = std::iter::once((Duration::ZERO, first, 0)).chain(moved);
-        let mut found = spans.filter_map(|(from, to, off)| {
+        let mut found = spans.filter_map(|(begin, end, off)| {
             let at = Duration::from_millis(u64::try_from(shown.saturating_sub(off)).ok()?);
-            (from <= at && at < to).then_some(at)
+            (begin <= at && at < end && from <= at + STEP).then_some(at)
         });
         // Between two, a jump ahead has left it out.
         let last = self.0.last().map_or(0, |(_, off)| *off);
@@ -61,13 +64,14 @@ mod tests {
     fn a_clock_that_was_moved_still_tells_the_time() {
         // Ahead by a minute from 10 s to 20 s.
         let clock = Clock(vec![(SECOND * 10, 60_000), (SECOND * 20, 0)]);
-        assert_eq!(clock.time(5_000), SECOND * 5);
-        assert_eq!(clock.time(72_000), SECOND * 12);
-        assert_eq!(clock.time(30_000), SECOND * 30);
-        assert_eq!(Clock::default().time(7_000), SECOND * 7);
+        assert_eq!(clock.time(5_000, Duration::ZERO), SECOND * 5);
+        assert_eq!(clock.time(72_000, Duration::ZERO), SECOND * 12);
+        assert_eq!(clock.time(30_000, Duration::ZERO), SECOND * 30);
+        assert_eq!(Clock::default().time(7_000, Duration::ZERO), SECOND * 7);
         // Back by five seconds from 10 s on: it shows 5 s to 10 s twice.
         let clock = Clock(vec![(SECOND * 10, -5_000)]);
-        assert_eq!(clock.time(12_000), SECOND * 17);
-        assert_eq!(clock.time(7_000), SECOND * 7);
+        assert_eq!(clock.time(12_000, Duration::ZERO), SECOND * 17);
+        assert_eq!(clock.time(7_000, Duration::ZERO), SECOND * 7);
+        assert_eq!(clock.time(7_000, SECOND * 8), SECOND * 12);
     }
 }

@@ -41,7 +41,6 @@ pub(super) fn history(
     schedule: &Schedule,
     script: &Script<'_>,
     world: &mut World,
-    agents: &BTreeMap<AgentId, String>,
 ) -> Result<History, SimError> {
     let mut history = History::of(scenario);
     history.ended = world.now();
@@ -51,7 +50,7 @@ pub(super) fn history(
         history.requests.extend(request(&history, arrival, seen)?);
     }
     let start = world.wall(Duration::ZERO);
-    let cloud = Clock::of(schedule, CLOUD);
+    let (cloud, agents) = (Clock::of(schedule, CLOUD), world.agents_by_id());
     let mut tenants = BTreeMap::new();
     for (at, tenant) in scenario.tenants.iter().enumerate() {
         tenants.insert(world.tenant(&tenant.name)?, at);
@@ -59,12 +58,18 @@ pub(super) fn history(
     let names: BTreeMap<_, _> = (history.accounts.iter().enumerate())
         .map(|(at, account)| ((account.tenant, account.username.clone()), at))
         .collect();
+    let answers = history.requests.iter().flat_map(|request| {
+        let answers = request.answers.iter();
+        answers.map(|answer| (answer.request.clone(), request.sent))
+    });
+    let sent: BTreeMap<_, _> = answers.collect();
     // Oldest first.
     for record in world.sign_ins()?.iter().rev() {
         let tenant = record.tenant.and_then(|id: TenantId| tenants.get(&id).copied());
         let account = tenant.and_then(|tenant| names.get(&(tenant, record.username.clone())).copied());
-        let at = cloud.time(since(start, record.at));
-        let logged = logged(record, at, tenant, account, agents)?;
+        let sent = sent.get(&record.request.to_string()).copied().unwrap_or_default();
+        let at = cloud.time(since(start, record.at), sent);
+        let logged = logged(record, at, tenant, account, &agents)?;
         // The cloud's own word: nobody else saw which request an agent got, since it travels sealed.
         history.given.extend(logged.attempts.iter().map(|attempt| Given {
             at: logged.at,
@@ -80,10 +85,19 @@ pub(super) fn history(
             .filter(|(_, account)| account.tenant == at)
             .filter_map(|(place, account)| Some((directory.guid_of(&account.person.to_string())?, place)))
             .collect();
-        let journal = directory.journal().all();
-        history
-            .binds
-            .extend(journal.iter().map(|record| bind(record, start, &objects)));
+        // In the order in which it was written, each at the earliest time that its controller's clock allows.
+        let controllers = scenario.tenants.iter().flat_map(|tenant| &tenant.controllers);
+        let clocks: BTreeMap<_, _> = controllers
+            .map(|controller| (controller.name.as_str(), Clock::of(schedule, &controller.name)))
+            .collect();
+        let mut before = Duration::ZERO;
+        for record in directory.journal().all() {
+            let shown = since(start, record.at);
+            let clock = clocks.get(&*record.controller);
+            let at = clock.map_or(before, |clock| clock.time(shown, before));
+            before = before.max(at);
+            history.binds.push(bind(&record, at, &objects));
+        }
     }
     history.binds.sort_by_key(|bind| bind.at);
     Ok(history)
@@ -216,9 +230,9 @@ fn logged(
     })
 }
 
-fn bind(record: &BindRecord, start: Timestamp, objects: &BTreeMap<Uuid, usize>) -> Bind {
+fn bind(record: &BindRecord, at: Duration, objects: &BTreeMap<Uuid, usize>) -> Bind {
     Bind {
-        at: Duration::from_millis(u64::try_from(since(start, record.at)).unwrap_or(0)),
+        at,
         controller: record.controller.to_string(),
         account: record.object.and_then(|object| objects.get(&object).copied()),
         end: match record.outcome {

@@ -1,13 +1,11 @@
 //! A scenario in the simulation.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::time::Duration;
 
 use postern_agent::Timeouts;
 use postern_cloud::config::LOG_KEEP_DEFAULT;
 use postern_directory_mock::{AccountState, Directory, Flavour, Policy, User};
-use postern_proto::ids::AgentId;
 
 use super::script::Script;
 use super::seen;
@@ -64,16 +62,9 @@ pub fn run(scenario: &Scenario, schedule: &Schedule, trace: Option<File>) -> Res
             .iter()
             .map(|arrival| planned(scenario, schedule.seed, arrival)),
     )?;
-    let mut ids = BTreeMap::new();
-    note_agents(&world, &mut ids);
-    for due in &schedule.actions {
-        world.run_until(due.at.min(scenario.duration))?;
-        note_agents(&world, &mut ids);
-    }
     world.run_until(scenario.duration)?;
     world.settle(SETTLE_WAIT)?;
-    note_agents(&world, &mut ids);
-    let history = seen::history(scenario, schedule, &script, &mut world, &ids)?;
+    let history = seen::history(scenario, schedule, &script, &mut world)?;
     Ok(Ran {
         history,
         digest: world.digest(),
@@ -81,15 +72,6 @@ pub fn run(scenario: &Scenario, schedule: &Schedule, trace: Option<File>) -> Res
         hosts: world.host_names().map(str::to_owned).collect(),
         start: world.began(),
     })
-}
-
-/// An agent that enrols anew has another id.
-fn note_agents(world: &World, ids: &mut BTreeMap<AgentId, String>) {
-    for agent in world.agents() {
-        if let Some(id) = agent.id {
-            ids.insert(id, agent.host);
-        }
-    }
 }
 
 // What the world consists of.

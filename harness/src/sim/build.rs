@@ -175,6 +175,7 @@ impl Made {
                 cloud: cloud.clone(),
                 attached: Default::default(),
                 id: Default::default(),
+                ids: Default::default(),
                 enrol_again: Default::default(),
             };
             self.agents.insert(host.name.to_string(), Rc::new(agent));

@@ -2,12 +2,14 @@
 //! its host's seams. A process that ends is left ended: nobody but the plan starts it again.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use postern_agent::trust::Identity;
 use postern_agent::{
     Attached, BindName, Config as AgentConfig, DirectoryKind, EnrolError, Enrolment, ForestConfig, HostPort,
     Timeouts, Trust,
@@ -157,6 +159,8 @@ pub(super) struct Agent {
     pub(super) attached: RefCell<Option<watch::Receiver<Attached>>>,
     /// As it was last enrolled.
     pub(super) id: RefCell<Option<AgentId>>,
+    /// All that it ever was.
+    pub(super) ids: RefCell<BTreeSet<AgentId>>,
     /// Whether the next process replaces the identity.
     pub(super) enrol_again: Cell<bool>,
 }
@@ -173,7 +177,7 @@ impl Agent {
         let stop = self.host.starts();
         let seams = self.host.seams();
         let state = PathBuf::from("/agent");
-        let known = postern_agent::trust::Identity::exists(seams.disk.as_ref(), &state);
+        let known = Identity::exists(seams.disk.as_ref(), &state);
         let again = self.enrol_again.take();
         if again || !known.unwrap_or(false) {
             tokio::select! {
@@ -185,6 +189,10 @@ impl Agent {
             Ok(config) => config,
             Err(error) => return self.host.ends(Process::Failed(error)),
         };
+        // One that died right after it was enrolled learns only now who it is.
+        if let Ok(identity) = Identity::load(seams.disk.as_ref(), &config.state) {
+            self.is_now(identity.agent);
+        }
         let (ready, attached) = watch::channel(Attached::No);
         *self.attached.borrow_mut() = Some(attached);
         let served = postern_agent::serve(config, seams, stop, ready).await;
@@ -218,6 +226,11 @@ impl Agent {
         Ok(config)
     }
 
+    fn is_now(&self, id: AgentId) {
+        *self.id.borrow_mut() = Some(id);
+        self.ids.borrow_mut().insert(id);
+    }
+
     /// As an administrator would who tries until it works, each time with a new token.
     async fn enrol(&self, state: &Path, again: bool) {
         loop {
@@ -230,7 +243,7 @@ impl Agent {
             };
             match enrolled {
                 Ok(id) => {
-                    *self.id.borrow_mut() = Some(id);
+                    self.is_now(id);
                     return self.host.event("enrolled");
                 }
                 Err(error) => self.host.event(&format!("not enrolled: {error}")),

@@ -462,6 +462,15 @@ impl World {
         self.agents.values().map(state).collect()
     }
 
+    /// The host of each agent, by all ids that it ever had: one that enrols anew has another.
+    pub fn agents_by_id(&self) -> BTreeMap<AgentId, String> {
+        let mut hosts = BTreeMap::new();
+        for (host, agent) in &self.agents {
+            hosts.extend(agent.ids.borrow().iter().map(|id| (*id, host.clone())));
+        }
+        hosts
+    }
+
     /// Processes that failed by themselves, with why: a task panicked, or it did not start.
     pub fn failures(&self) -> Vec<(String, String)> {
         let failure = |(name, host): (&String, &Rc<Host>)| match &*host.process.borrow() {
