@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::demo;
 use crate::load::{self, cli::LoadArgs};
+use crate::planted::cli::{self as planted, PlantedArgs};
 use crate::run::cli::{self as scenario, ScenarioArgs};
 use crate::simulate::cli::{self as simulate, ReplayArgs, ShrinkArgs, SimulateArgs};
 use crate::stories::cli::{self as story, StoryArgs};
@@ -41,6 +42,8 @@ enum Command {
     Replay(ReplayArgs),
     /// Looks for the smallest case that still fails in the same way.
     Shrink(ShrinkArgs),
+    /// Plants bugs in a copy of the source, one by one, and says whether the scenarios see them.
+    Planted(PlantedArgs),
     /// Plays a story in simulated time, from a seed.
     Story(StoryArgs),
     /// postern-cloud, with its own arguments.
@@ -95,6 +98,7 @@ fn run(command: Command) -> Result<ExitCode, Failed> {
         Command::Simulate(args) => simulate::simulate(&args, &mut std::io::stdout()),
         Command::Replay(args) => simulate::again(&args, &mut std::io::stdout()),
         Command::Shrink(args) => simulate::smaller(&args, &mut std::io::stdout()),
+        Command::Planted(args) => planted::run(&args, &mut std::io::stdout()),
         Command::Demo(args) => block_on(demo(args)),
         Command::Load(args) => block_on(done(load::cli::run(args, &mut std::io::stdout()))),
         Command::Cloud(rest) => block_on(done(postern_cloud::cli::run(rest.of("postern cloud")))),

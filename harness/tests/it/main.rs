@@ -9,6 +9,7 @@ mod drain;
 mod failover;
 mod import;
 mod office;
+mod planted;
 mod process;
 mod programs;
 mod scenarios;
