@@ -1,9 +1,11 @@
 //! Looks for canary passwords in everything that leaves memory, in every spelling that software
 //! gives to a text on its way out.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use aho_corasick::AhoCorasick;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -27,7 +29,9 @@ pub struct Leak {
 /// A password to look for.
 #[derive(Debug)]
 pub struct Canary {
-    spellings: Vec<(&'static str, Vec<u8>)>,
+    spellings: Vec<&'static str>,
+    /// Finds all of them in one pass.
+    finder: AhoCorasick,
 }
 
 impl Canary {
@@ -79,16 +83,23 @@ impl Canary {
             spellings.push(("base64", inner_base64(&STANDARD, bytes, shift)));
             spellings.push(("URL-safe base64", inner_base64(&URL_SAFE, bytes, shift)));
         }
-        Self { spellings }
+        spellings.retain(|(_, spelling)| !spelling.is_empty());
+        let (spellings, patterns): (Vec<_>, Vec<_>) = spellings.into_iter().unzip();
+        #[expect(clippy::expect_used, reason = "only gigabytes of patterns are refused")]
+        let finder = AhoCorasick::new(patterns).expect("a few short patterns");
+        Self { spellings, finder }
     }
 
     /// The spellings found in `bytes`.
     pub fn find(&self, place: &str, bytes: &[u8]) -> Vec<Leak> {
-        let mut leaks: Vec<Leak> = self
-            .spellings
-            .iter()
-            .filter(|(_, spelling)| contains(bytes, spelling))
-            .map(|(spelling, _)| Leak {
+        let found: BTreeSet<usize> = self
+            .finder
+            .find_overlapping_iter(bytes)
+            .map(|found| found.pattern().as_usize())
+            .collect();
+        let spellings = found.iter().filter_map(|at| self.spellings.get(*at));
+        let mut leaks: Vec<Leak> = spellings
+            .map(|spelling| Leak {
                 place: place.to_owned(),
                 spelling,
             })
@@ -139,10 +150,6 @@ fn inner_base64(engine: &impl Engine, bytes: &[u8], shift: usize) -> Vec<u8> {
     let text = engine.encode(&shifted[..whole]);
     // The first group of four is mixed with what stands before.
     text.as_bytes()[if shift == 0 { 0 } else { 4 }..].to_vec()
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    !needle.is_empty() && haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 #[cfg(test)]

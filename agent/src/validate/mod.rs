@@ -27,6 +27,7 @@ pub async fn validate(
         name,
         password,
     } = request;
+    tracing::debug!(request = %header.request, domain = %header.domain, "request taken");
     let Some(forest) = forests.of(&header.domain) else {
         tracing::warn!(domain = %header.domain, "request for a domain that no forest here answers for");
         return VerdictReport::bare(Verdict::NotAsked(NotAsked::UnknownDomain));

@@ -15,6 +15,7 @@ use super::ground::Ground;
 use super::{Planted, all};
 use crate::report::{Status, SuiteReport};
 use crate::run::cli::each;
+use crate::scenario::Invariant;
 
 /// Any failure, for the terminal.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -183,7 +184,7 @@ fn hunt(ground: &Ground, bug: &Planted, seeds: u64) -> Result<Tried, Failed> {
     Ok(tried)
 }
 
-/// What a run violates: invariants by their number, expectations by their field.
+/// What a run violates, in short.
 fn broken(ground: &Ground, program: &Path, scenario: &Path, seed: u64) -> Result<Vec<String>, Failed> {
     let file = ground.path().join(SCENARIOS).join(scenario);
     let ran = Command::new(program)
@@ -201,9 +202,15 @@ fn broken(ground: &Ground, program: &Path, scenario: &Path, seed: u64) -> Result
         let stopped = (run.status == Status::Error).then_some("not carried out");
         names.chain(stopped)
     });
-    // Of an invariant the number is enough.
-    let names = findings.map(|name| name.split(", ").next().unwrap_or(name).to_owned());
-    Ok(names.collect())
+    Ok(findings.map(short).collect())
+}
+
+/// Of an invariant its number, of an expectation which kind it is: `I6`, `expected recovery`.
+fn short(name: &str) -> String {
+    if name == Invariant::Answers.says() {
+        return Invariant::Answers.to_string();
+    }
+    name.split([',', ':']).next().unwrap_or(name).to_owned()
 }
 
 fn verdict(tried: &Tried) -> String {
@@ -236,4 +243,21 @@ fn table(tried: &[(&Planted, Tried)]) -> Table {
         ]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_violates_has_a_short_name() {
+        for (name, expected) in [
+            ("I6, the cloud locks nobody's account", "I6"),
+            ("every answer is an allowed one", "Answers"),
+            ("expected recovery: after hang", "expected recovery"),
+            ("not carried out", "not carried out"),
+        ] {
+            assert_eq!(short(name), expected);
+        }
+    }
 }

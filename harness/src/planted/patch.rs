@@ -9,7 +9,8 @@
 //! --- a/cloud/src/…
 //! +++ b/cloud/src/…
 //! ```
-//! `Scenario` may come again. `Seen by` names one or more of what a run can violate, with commas between.
+//! `Scenario` may come again. `Seen by` names one or more of what a run can violate, with commas between:
+//! `I6`, `Answers`, `expected recovery`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub struct Planted {
     pub name: String,
     /// The mistake.
     pub mistake: String,
-    /// What it violates: invariants, or expectations by their field. Any of them will do.
+    /// What it violates: invariants, or kinds of expectations. Any of them will do.
     pub seen_by: Vec<String>,
     /// The scenarios that should show it, below `harness/scenarios`.
     pub scenarios: Vec<PathBuf>,

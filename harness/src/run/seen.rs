@@ -17,7 +17,7 @@ use crate::check::{
     Answer, Bind, BindEnd, Event, Given, History, Logged, LoggedAttempt, Lost, Request, What, WhyLost,
 };
 use crate::scenario::{Action as Due, Arrival, Deed, Outcome, Scenario, Schedule, Trouble};
-use crate::sim::{Answer as Seen, Observation, SimError, World};
+use crate::sim::{Answer as Seen, Observation, SimError, Watch, World};
 
 /// The cloud's host.
 const CLOUD: &str = "cloud";
@@ -41,6 +41,7 @@ pub(super) fn history(
     schedule: &Schedule,
     script: &Script<'_>,
     world: &mut World,
+    watch: &Watch,
 ) -> Result<History, SimError> {
     let mut history = History::of(scenario);
     history.ended = world.now();
@@ -70,15 +71,10 @@ pub(super) fn history(
         let sent = sent.get(&record.request.to_string()).copied().unwrap_or_default();
         let at = cloud.time(since(start, record.at), sent);
         let logged = logged(record, at, tenant, account, &agents)?;
-        // The cloud's own word: nobody else saw which request an agent got, since it travels sealed.
-        history.given.extend(logged.attempts.iter().map(|attempt| Given {
-            at: logged.at,
-            agent: attempt.agent.clone(),
-            tenant: tenant.unwrap_or(usize::MAX),
-            request: logged.request.clone(),
-        }));
         history.log.push(logged);
     }
+    history.given = given(&history, watch, world.began());
+    history.leaks = world.leaks()?;
     for (at, tenant) in scenario.tenants.iter().enumerate() {
         let directory = world.directory(&tenant.name)?;
         let objects: BTreeMap<Uuid, usize> = (history.accounts.iter().enumerate())
@@ -101,6 +97,45 @@ pub(super) fn history(
     }
     history.binds.sort_by_key(|bind| bind.at);
     Ok(history)
+}
+
+/// Which requests agents got: by their own word, or by the cloud's log where theirs are not looked at. Whose they
+/// were, the client knows, or the log.
+fn given(history: &History, watch: &Watch, start: Duration) -> Vec<Given> {
+    let of_log = history
+        .log
+        .iter()
+        .map(|record| (record.request.as_str(), record.tenant.unwrap_or(usize::MAX)));
+    let of_clients = history.requests.iter().flat_map(|request| {
+        let answers = request.answers.iter();
+        answers.map(|answer| (answer.request.as_str(), request.tenant))
+    });
+    let tenants: BTreeMap<_, _> = of_log.chain(of_clients).collect();
+    let logged = || {
+        let attempts = history.log.iter().flat_map(|record| {
+            let attempts = record.attempts.iter();
+            attempts.map(move |attempt| (record.at, attempt.agent.clone(), record.request.clone()))
+        });
+        attempts.collect()
+    };
+    let taken: Vec<(Duration, String, String)> = match watch.taken() {
+        None => logged(),
+        Some(taken) => taken
+            .into_iter()
+            .map(|taken| (taken.at.saturating_sub(start), taken.host, taken.request))
+            .collect(),
+    };
+    let whose = |(at, agent, request): (Duration, String, String)| {
+        // Of a sign-in that was lost with the cloud nobody knows any more.
+        let tenant = *tenants.get(request.as_str())?;
+        Some(Given {
+            at,
+            agent,
+            tenant,
+            request,
+        })
+    };
+    taken.into_iter().filter_map(whose).collect()
 }
 
 /// Milliseconds from one wall-clock time to another.

@@ -9,10 +9,11 @@ use postern_directory_mock::{AccountState, Directory, Flavour, Policy, User};
 
 use super::script::Script;
 use super::seen;
+use crate::canary::Canary;
 use crate::check::History;
-use crate::scenario::{Arrival, Attempted, Person, Scenario, Schedule, State, Tenant};
+use crate::scenario::{Arrival, Attempted, PASSWORD_MARK, Person, Scenario, Schedule, State, Tenant};
 use crate::sim::{
-    AgentPlan, Arrival as Planned, Latency, Link, Secret, SimError, TenantPlan, Topology, Typed, World,
+    AgentPlan, Arrival as Planned, Latency, Link, Secret, SimError, TenantPlan, Topology, Typed, Watch, World,
 };
 
 /// How far time moves at once.
@@ -44,7 +45,9 @@ pub struct Ran {
 /// # Errors
 /// [`SimError`] if the world cannot be built or does not go on.
 pub fn run(scenario: &Scenario, schedule: &Schedule, trace: Option<File>) -> Result<Ran, SimError> {
-    let mut world = World::traced(schedule.seed, topology(scenario, schedule.seed), trace)?;
+    let watch = Watch::begin(Canary::new(PASSWORD_MARK));
+    let topology = topology(scenario, schedule.seed);
+    let mut world = World::watched(schedule.seed, topology, trace, Some(watch.clone()))?;
     let script = Script::of(scenario, schedule);
     for controller in scenario.tenants.iter().flat_map(|tenant| &tenant.controllers) {
         if let Some(slow) = script.usual(&controller.name) {
@@ -64,7 +67,7 @@ pub fn run(scenario: &Scenario, schedule: &Schedule, trace: Option<File>) -> Res
     )?;
     world.run_until(scenario.duration)?;
     world.settle(SETTLE_WAIT)?;
-    let history = seen::history(scenario, schedule, &script, &mut world)?;
+    let history = seen::history(scenario, schedule, &script, &mut world, &watch)?;
     Ok(Ran {
         history,
         digest: world.digest(),

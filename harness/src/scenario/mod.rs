@@ -34,7 +34,7 @@ pub use mistakes::{Mistake, Mistakes};
 pub use plan::{
     Agent, Attack, Controller, Fault, Link, Load, Lockout, Nemesis, Person, Scenario, SignIn, Span, Tenant,
 };
-pub use schedule::{Action, Arrival, Attempted, Deed, Schedule};
+pub use schedule::{Action, Arrival, Attempted, Deed, PASSWORD_MARK, Schedule};
 pub(crate) use schedule::{any, stream, weighed};
 pub use schema::text as schema;
 pub use units::{Amount, Limit, Rate, Shift, Unit, Written};

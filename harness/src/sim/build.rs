@@ -22,6 +22,7 @@ use super::store::StandingStill;
 use super::time::VirtualTime;
 use super::topology::{TenantPlan, Topology};
 use super::trace::Trace;
+use super::watch::Watch;
 use super::world::{Ground, SimError};
 
 /// Segments on the way in one direction of a connection; one more write waits. HTTP/2's own windows
@@ -31,13 +32,18 @@ const SEGMENTS_MAX: usize = 1024;
 /// In memory where there is such a place: the database waits for its disk at every commit.
 const IN_MEMORY: &str = "/dev/shm";
 
-pub(super) fn ground(seed: u64, topology: &Topology, lines: Option<File>) -> Result<Ground, SimError> {
+pub(super) fn ground(
+    seed: u64,
+    topology: &Topology,
+    lines: Option<File>,
+    watch: Option<Watch>,
+) -> Result<Ground, SimError> {
     if !cfg!(tokio_unstable) {
         return Err(SimError::Build);
     }
     check(topology)?;
     let time = VirtualTime::default();
-    let trace = Trace::new(time.clone(), lines);
+    let trace = Trace::new(time.clone(), lines, watch);
     let mut made = Made {
         seed,
         time,

@@ -58,6 +58,13 @@ impl SimDisk {
         self.lock().tear = Some((tear, nth));
     }
 
+    /// Every file as it is, and as it would be after a crash.
+    pub(super) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let inner = self.lock();
+        let files = inner.live.iter().chain(&inner.durable);
+        files.map(|(path, bytes)| (path.clone(), bytes.clone())).collect()
+    }
+
     /// Whether the host has died in a replacement since this was last asked.
     pub(super) fn take_dying(&self) -> bool {
         std::mem::take(&mut self.lock().dying)

@@ -16,7 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The time since the simulation began, on a host.
-fn elapsed() -> Option<Duration> {
+pub(super) fn elapsed() -> Option<Duration> {
     let on_a_host = tokio::runtime::Handle::try_current().is_ok();
     on_a_host.then(turmoil::sim_elapsed).flatten()
 }
@@ -113,20 +113,13 @@ struct Host(String);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for MemoryLog {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut name = Words::default();
-        attributes.record(&mut name);
-        if let (Some(span), Some(host)) = (context.span(id), name.host) {
-            span.extensions_mut().insert(Host(host));
-        }
+        note_host(attributes, id, &context);
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut words = Words::default();
         event.record(&mut words);
-        let spans = context.event_scope(event).into_iter().flatten();
-        let host = spans
-            .into_iter()
-            .find_map(|span| span.extensions().get::<Host>().map(|host| host.0.clone()));
+        let host = host_of(event, &context);
         let mut kept = self.lock();
         kept.last = elapsed().unwrap_or(kept.last);
         if kept.lines.len() >= LINES_MAX {
@@ -143,13 +136,46 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for MemoryLog {
     }
 }
 
+/// Notes on a span of the simulator which host it is on.
+pub(super) fn note_host<S: Subscriber + for<'a> LookupSpan<'a>>(
+    attributes: &Attributes<'_>,
+    id: &Id,
+    context: &Context<'_, S>,
+) {
+    let mut name = Words::default();
+    attributes.record(&mut name);
+    if let (Some(span), Some(host)) = (context.span(id), name.host) {
+        // Two that look at one log note it twice.
+        span.extensions_mut().replace(Host(host));
+    }
+}
+
+/// The host that something was said on.
+pub(super) fn host_of<S: Subscriber + for<'a> LookupSpan<'a>>(
+    event: &Event<'_>,
+    context: &Context<'_, S>,
+) -> Option<String> {
+    let spans = context.event_scope(event).into_iter().flatten();
+    spans
+        .into_iter()
+        .find_map(|span| span.extensions().get::<Host>().map(|host| host.0.clone()))
+}
+
 /// The fields of a line or of a span.
 #[derive(Default)]
-struct Words {
-    message: String,
-    fields: String,
+pub(super) struct Words {
+    pub(super) message: String,
+    pub(super) fields: String,
     /// What the simulator calls a host.
     host: Option<String>,
+}
+
+impl Words {
+    /// The value of a field that has no spaces in it.
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        let mut words = self.fields.split(' ');
+        words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    }
 }
 
 impl Visit for Words {

@@ -35,6 +35,7 @@ mod store;
 mod time;
 mod topology;
 mod trace;
+mod watch;
 mod world;
 
 pub use client::{Answer, Arrival, Observation, Secret, Typed};
@@ -45,4 +46,5 @@ pub use log::{LogLine, MemoryLog, log_to_memory, log_to_terminal};
 pub use store::StoreFault;
 pub use time::{EPOCH, SimClock, VirtualTime};
 pub use topology::{AgentPlan, Latency, Link, TenantPlan, Topology};
+pub use watch::{Taken, Watch};
 pub use world::{AgentState, SimError, World};

@@ -173,7 +173,8 @@ impl AsyncWrite for Traced {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.of.gate.poll(cx));
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.add(Happening::Sent(written));
+        let sent = buf.get(..written).unwrap_or_default();
+        self.of.trace.sent(&self.of.host, &self.link, sent);
         Poll::Ready(Ok(written))
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use postern_kit::digest::sha256;
 
 use super::time::VirtualTime;
+use super::watch::Watch;
 
 /// Bytes that are folded into the digest at once.
 const FOLD_BYTES: usize = 1 << 16;
@@ -47,6 +48,8 @@ struct Inner {
 #[derive(Clone)]
 pub(super) struct Trace {
     time: VirtualTime,
+    /// Looks into what is sent.
+    watch: Option<Watch>,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -60,7 +63,7 @@ impl fmt::Debug for Trace {
 
 impl Trace {
     /// An empty one; it also writes every happening as a line to `lines`, if given.
-    pub(super) fn new(time: VirtualTime, lines: Option<std::fs::File>) -> Self {
+    pub(super) fn new(time: VirtualTime, lines: Option<std::fs::File>, watch: Option<Watch>) -> Self {
         let inner = Inner {
             digest: [0; 32],
             pending: Vec::with_capacity(FOLD_BYTES + 256),
@@ -69,7 +72,16 @@ impl Trace {
         };
         Self {
             time,
+            watch,
             inner: Arc::new(Mutex::new(inner)),
+        }
+    }
+
+    /// These bytes were sent from `host`.
+    pub(super) fn sent(&self, host: &str, link: &str, bytes: &[u8]) {
+        self.add(host, link, Happening::Sent(bytes.len()));
+        if let Some(watch) = &self.watch {
+            watch.look(&format!("what {host} sends"), bytes);
         }
     }
 
@@ -138,7 +150,7 @@ mod tests {
     use super::*;
 
     fn digest(happenings: &[(u64, &str, Happening<'_>)]) -> String {
-        let trace = Trace::new(VirtualTime::default(), None);
+        let trace = Trace::new(VirtualTime::default(), None, None);
         for (ms, host, happening) in happenings {
             trace.add_at(Duration::from_millis(*ms), host, "link", *happening);
         }

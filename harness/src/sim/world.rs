@@ -25,6 +25,8 @@ use super::parts::{Agent, CLOUD, Cloud, Controller, PUBLIC_PORT};
 use super::time::{EPOCH, VirtualTime};
 use super::topology::Topology;
 use super::trace::Trace;
+use super::watch::Watch;
+use crate::canary::{Leak, files_under};
 use crate::client::Site;
 
 /// Longest virtual time until all agents are attached: they make keys and dial once.
@@ -114,7 +116,8 @@ pub struct World {
     actions: BTreeMap<(Duration, u64), Action>,
     planned: u64,
     set_up: SetUps,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+    watch: Option<Watch>,
 }
 
 impl std::fmt::Debug for World {
@@ -157,11 +160,24 @@ impl World {
     /// # Errors
     /// As [`World::new`].
     pub fn traced(seed: u64, topology: Topology, lines: Option<File>) -> Result<Self, SimError> {
+        Self::watched(seed, topology, lines, None)
+    }
+
+    /// The same, with a watch over what its hosts let out.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub fn watched(
+        seed: u64,
+        topology: Topology,
+        lines: Option<File>,
+        watch: Option<Watch>,
+    ) -> Result<Self, SimError> {
         // Only speed is lost where it is forbidden.
         if let Err(error) = cpu::stay_on_one() {
             tracing::debug!(%error, "the simulation has no core of its own");
         }
-        let ground = build::ground(seed, &topology, lines)?;
+        let ground = build::ground(seed, &topology, lines, watch.clone())?;
         let mut world = Self {
             sim: ground.sim,
             time: ground.time,
@@ -180,7 +196,8 @@ impl World {
             actions: BTreeMap::new(),
             planned: 0,
             set_up: BTreeMap::new(),
-            _folder: ground.folder,
+            folder: ground.folder,
+            watch,
         };
         world.links(&topology, false)?;
         world.wait("the start of all agents", START_WAIT_MAX, |world| {
@@ -469,6 +486,37 @@ impl World {
             hosts.extend(agent.ids.borrow().iter().map(|id| (*id, host.clone())));
         }
         hosts
+    }
+
+    /// Passwords that the watch found in logs, on the network, in the cloud's database and in the files of all
+    /// hosts; none without a watch.
+    ///
+    /// # Errors
+    /// [`SimError::Io`] if a file cannot be read.
+    pub fn leaks(&self) -> Result<Vec<Leak>, SimError> {
+        let Some(watch) = &self.watch else {
+            return Ok(Vec::new());
+        };
+        let mut leaks = watch.leaks();
+        let folder = self.folder.path();
+        for file in files_under(folder)? {
+            let name = file.strip_prefix(folder).unwrap_or(&file).display();
+            leaks.extend(
+                watch
+                    .canary()
+                    .find(&format!("the cloud's {name}"), &std::fs::read(&file)?),
+            );
+        }
+        for (host, disk) in self.hosts.iter().map(|(host, of)| (host, &of.disk)) {
+            for (path, bytes) in disk.files() {
+                leaks.extend(
+                    watch
+                        .canary()
+                        .find(&format!("{} of {host}", path.display()), &bytes),
+                );
+            }
+        }
+        Ok(leaks)
     }
 
     /// Processes that failed by themselves, with why: a task panicked, or it did not start.

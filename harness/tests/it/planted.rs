@@ -28,7 +28,7 @@ fn every_planted_bug_applies_and_names_what_there_is() {
         for name in &bug.seen_by {
             let invariant = name == "Answers" || name.starts_with('I') && name.len() == 2;
             assert!(
-                invariant || name.starts_with("expect"),
+                invariant || name.starts_with("expected "),
                 "{}: Seen by: {name}",
                 bug.name
             );

@@ -71,6 +71,10 @@ pub enum Attempted {
 /// Longest password that is taken, in bytes.
 const PASSWORD_BYTES_MAX: usize = 1024;
 
+/// What passwords of scenarios begin with, but for those that no directory may see: like nothing else, so that a
+/// search for it finds all of them.
+pub const PASSWORD_MARK: &str = "Canary-5f1db07e";
+
 impl Attempted {
     /// Its text, for the run of `seed` in a tenant's `domain`. No two are alike, and nothing else in a run looks
     /// like one, so that it can be searched for.
@@ -78,7 +82,7 @@ impl Attempted {
         let own = |person, change| {
             let secret = digest::sha256(format!("{seed}/{domain}/{person}/{change}").as_bytes());
             format!(
-                "Pw-{change}-{}",
+                "{PASSWORD_MARK}-{change}-{}",
                 hex::encode(secret.get(..12).unwrap_or_default())
             )
         };

@@ -1,0 +1,158 @@
+//! What the hosts of a simulation let out: looks for passwords in every line of their logs and in everything
+//! that they send, and hears from agents which requests they took.
+//!
+//! What the cloud says of its agents is then not the only word about them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::log::{Words, elapsed, host_of, note_host};
+use crate::canary::{Canary, Leak};
+
+/// Everything that our own parts say, and what libraries say that concerns an operator: their frames and packets
+/// would cost more than the run itself.
+const FILTER: &str = "info,postern_kit=trace,postern_proto=trace,postern_cloud=trace,postern_agent=trace,\
+                      postern_harness=off,postern_directory_mock=off";
+
+/// What an agent says when it has opened a request.
+const TAKEN: &str = "request taken";
+
+/// Leaks that are kept: who leaks once leaks again.
+const LEAKS_MAX: usize = 20;
+
+/// An agent has opened a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Since the simulation began.
+    pub at: Duration,
+    /// The agent's host.
+    pub host: String,
+    /// The request's id.
+    pub request: String,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    leaks: Vec<Leak>,
+    taken: Vec<Taken>,
+    /// Whether logs are looked at.
+    hears: bool,
+}
+
+/// Watches over a simulation. Clones share what they saw.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    canary: Arc<Canary>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+impl Watch {
+    /// Looks for `canary`, in logs too if nobody else in this process has asked for them.
+    pub fn begin(canary: Canary) -> Self {
+        let watch = Self {
+            canary: Arc::new(canary),
+            kept: Arc::default(),
+        };
+        let filtered = watch.clone().with_filter(EnvFilter::new(FILTER));
+        watch.lock().hears = tracing_subscriber::registry().with(filtered).try_init().is_ok();
+        watch
+    }
+
+    /// Looks into some bytes that are on their way out.
+    pub(super) fn look(&self, place: &str, bytes: &[u8]) {
+        let found = self.canary.find(place, bytes);
+        if !found.is_empty() {
+            let mut kept = self.lock();
+            let free = LEAKS_MAX.saturating_sub(kept.leaks.len());
+            kept.leaks.extend(found.into_iter().take(free));
+        }
+    }
+
+    /// What is looked for.
+    pub(super) fn canary(&self) -> &Canary {
+        &self.canary
+    }
+
+    /// What was found up to now, the first ones.
+    pub fn leaks(&self) -> Vec<Leak> {
+        self.lock().leaks.clone()
+    }
+
+    /// The requests that agents took up to now; `None` if their logs are not looked at.
+    pub fn taken(&self) -> Option<Vec<Taken>> {
+        let kept = self.lock();
+        kept.hears.then(|| kept.taken.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Watch {
+    fn on_new_span(
+        &self,
+        attributes: &tracing::span::Attributes<'_>,
+        id: &tracing::Id,
+        context: Context<'_, S>,
+    ) {
+        note_host(attributes, id, &context);
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut words = Words::default();
+        event.record(&mut words);
+        let host = || host_of(event, &context).unwrap_or_default();
+        for text in [&words.message, &words.fields] {
+            let found = self.canary.find("", text.as_bytes());
+            if !found.is_empty() {
+                self.look(&format!("the log of {}", host()), text.as_bytes());
+            }
+        }
+        if words.message == TAKEN
+            && let Some(request) = words.field("request")
+        {
+            self.lock().taken.push(Taken {
+                at: elapsed().unwrap_or_default(),
+                host: host(),
+                request: request.to_owned(),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_and_sent_is_looked_at() {
+        let watch = Watch {
+            canary: Arc::new(Canary::new("Canary-5f1db07e")),
+            kept: Arc::default(),
+        };
+        let subscriber = tracing_subscriber::registry().with(watch.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            let span = tracing::info_span!("node", name = "agent1");
+            let _entered = span.enter();
+            tracing::debug!(request = %"4711", "request taken");
+            assert_eq!(watch.leaks(), []);
+            tracing::warn!(password = "Canary-5f1db07e-0-00", "cannot bind");
+        });
+        watch.look("the network", b"xCanary-5f1db07e-1-ff");
+        let places: Vec<_> = watch.leaks().into_iter().map(|leak| leak.place).collect();
+        assert!(places.contains(&"the log of agent1".to_owned()), "{places:?}");
+        assert!(places.contains(&"the network".to_owned()), "{places:?}");
+        let taken = watch.lock().taken.clone();
+        assert_eq!(
+            (taken[0].host.as_str(), taken[0].request.as_str()),
+            ("agent1", "4711")
+        );
+    }
+}
