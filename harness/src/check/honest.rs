@@ -144,6 +144,9 @@ impl Honest {
                 let object = &mut self.objects[account];
                 object.change += 1;
                 object.changed = Some(now);
+                if matches!(object.state, State::MustChange | State::PasswordExpired) {
+                    object.state = State::Ok;
+                }
                 let change = object.change;
                 self.event(What::Password { account, change });
             }
