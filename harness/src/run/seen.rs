@@ -81,9 +81,21 @@ pub(super) fn history(
             .filter_map(|(place, account)| Some((directory.guid_of(&account.person.to_string())?, place)))
             .collect();
         let journal = directory.journal().all();
-        history
-            .binds
-            .extend(journal.iter().map(|record| bind(record, start, &objects)));
+        let noted = world.bind_times(&tenant.name);
+        // The journal may have forgotten the first ones.
+        let noted = noted
+            .get(noted.len().saturating_sub(journal.len())..)
+            .unwrap_or_default();
+        // A directory goes by the clock of its first controller.
+        let first = tenant
+            .controllers
+            .first()
+            .map_or("", |controller| &controller.name);
+        let clock = Clock::of(schedule, first);
+        for (record, noted) in journal.iter().zip(noted) {
+            let at = clock.time_near(since(start, record.at), *noted);
+            history.binds.push(bind(record, at, &objects));
+        }
     }
     history.binds.sort_by_key(|bind| bind.at);
     Ok(history)
@@ -216,9 +228,9 @@ fn logged(
     })
 }
 
-fn bind(record: &BindRecord, start: Timestamp, objects: &BTreeMap<Uuid, usize>) -> Bind {
+fn bind(record: &BindRecord, at: Duration, objects: &BTreeMap<Uuid, usize>) -> Bind {
     Bind {
-        at: Duration::from_millis(u64::try_from(since(start, record.at)).unwrap_or(0)),
+        at,
         controller: record.controller.to_string(),
         account: record.object.and_then(|object| objects.get(&object).copied()),
         end: match record.outcome {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use postern_agent::trust::Identity;
 use postern_agent::{
     Attached, BindName, Config as AgentConfig, DirectoryKind, EnrolError, Enrolment, ForestConfig, HostPort,
     Timeouts, Trust,
@@ -155,7 +156,7 @@ pub(super) struct Agent {
     pub(super) cloud: Rc<Cloud>,
     /// Of the process that runs.
     pub(super) attached: RefCell<Option<watch::Receiver<Attached>>>,
-    /// As it was last enrolled.
+    /// As it was last enrolled, or started.
     pub(super) id: RefCell<Option<AgentId>>,
     /// Whether the next process replaces the identity.
     pub(super) enrol_again: Cell<bool>,
@@ -173,13 +174,17 @@ impl Agent {
         let stop = self.host.starts();
         let seams = self.host.seams();
         let state = PathBuf::from("/agent");
-        let known = postern_agent::trust::Identity::exists(seams.disk.as_ref(), &state);
+        let known = Identity::exists(seams.disk.as_ref(), &state);
         let again = self.enrol_again.take();
         if again || !known.unwrap_or(false) {
             tokio::select! {
                 () = stop.cancelled() => return self.host.ends(Process::Ended),
                 () = self.enrol(&state, again) => {}
             }
+        }
+        // One that died while it enrolled may have another identity than it was told.
+        if let Ok(identity) = Identity::load(seams.disk.as_ref(), &state) {
+            *self.id.borrow_mut() = Some(identity.agent);
         }
         let config = match self.config(state) {
             Ok(config) => config,
