@@ -27,7 +27,7 @@ use crate::admin::admin;
 use crate::world::{DOMAIN, TENANT, WRONG, call, eventually, person, plan, start, topology};
 
 /// How late the directory answers, so that there is time to stop somebody in between.
-const LATE: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_secs(2);
 
 /// Late enough that at any moment most sign-ins wait for the directory.
 const SLOW: Duration = Duration::from_millis(30);

@@ -5,11 +5,13 @@
 mod admin;
 mod attack;
 mod drain;
+mod drain_under_load;
 mod failover;
 mod import;
 mod office;
 mod process;
 mod programs;
+mod rush;
 mod scenarios;
 mod states;
 mod stories;
