@@ -4,6 +4,7 @@
 
 mod admin;
 mod attack;
+mod demo;
 mod drain;
 mod drain_under_load;
 mod failover;
