@@ -132,7 +132,7 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, Failed> {
     let scenes = demo::play(&lab).await?;
     print(&demo::report(&scenes))?;
     lab.stop().await?;
-    let events = demo::fail(&seams).await?;
+    let events = demo::fail(demo::act()?, &seams).await?;
     print(&format!("\n{}", demo::report_failures(&events)))?;
     let agree = scenes.iter().all(demo::Scene::agrees) && events.iter().all(demo::Event::agrees);
     Ok(if agree {

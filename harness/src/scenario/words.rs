@@ -138,6 +138,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The one that the cloud's log calls so.
+    pub fn named(name: &str) -> Option<Self> {
+        serde_json::from_value(name.into()).ok()
+    }
+}
+
+impl Outcome {
     /// All of them.
     pub const ALL: [Self; 12] = [
         Self::SignedIn,
