@@ -176,6 +176,11 @@ fn told(error: EnrolError) -> Failed {
              `admin token create` makes another one"
         )
         .into(),
+        EnrolError::Failed(_) | EnrolError::NoAnswer => format!(
+            "{error}\ntry again with the same token; if it is refused then, it was spent: \
+             `admin token create` makes another one"
+        )
+        .into(),
         other => other.into(),
     }
 }

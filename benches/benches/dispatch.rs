@@ -36,23 +36,27 @@ impl World {
             random,
             now: monotonic(),
         };
-        for number in 0..agents {
-            let stream = StreamId(number);
-            let attached = Attached {
-                since: Timestamp::from_unix_ms(0),
-                agent: AgentId::from_bytes(array(&world.random)),
-                tenant: world.tenant,
-                domains: BTreeSet::from([world.domain.clone()]),
-                drained: false,
-            };
-            world.take(Event::Attached(stream, attached));
-            world.take(Event::KeyAnnounced(stream));
-            world.take(Event::SessionReady(stream));
-        }
+        world.attach(world.tenant, 0, agents);
         for _ in 0..agents as usize * UNDER_WAY {
             world.ask();
         }
         world
+    }
+
+    fn attach(&mut self, tenant: TenantId, first: u64, agents: u64) {
+        for number in first..first + agents {
+            let stream = StreamId(number);
+            let attached = Attached {
+                since: Timestamp::from_unix_ms(0),
+                agent: AgentId::from_bytes(array(&self.random)),
+                tenant,
+                domains: BTreeSet::from([self.domain.clone()]),
+                drained: false,
+            };
+            self.take(Event::Attached(stream, attached));
+            self.take(Event::KeyAnnounced(stream));
+            self.take(Event::SessionReady(stream));
+        }
     }
 
     fn take(&mut self, event: Event) -> Vec<Effect> {
@@ -91,6 +95,24 @@ fn decisions(criterion: &mut Criterion) {
     }
 }
 
+/// The same for one of many tenants with three agents each: the others' must cost nothing.
+fn crowded(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("dispatch/question to answer among other tenants");
+    for tenants in [10, 1_000] {
+        let mut world = World::new(3);
+        for other in 1..tenants {
+            world.attach(
+                TenantId::from_bytes(array(&SeededRandom::new(other))),
+                3 * other,
+                3,
+            );
+        }
+        group.bench_function(BenchmarkId::from_parameter(tenants), |bench| {
+            bench.iter(|| black_box(world.question()));
+        });
+    }
+}
+
 fn ticks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("dispatch/next tick");
     for agents in [1, 3, 40] {
@@ -101,5 +123,5 @@ fn ticks(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, decisions, ticks);
+criterion_group!(benches, decisions, crowded, ticks);
 criterion_main!(benches);

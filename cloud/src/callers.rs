@@ -14,7 +14,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use postern_kit::secret::Token256;
-use postern_kit::serve::Peer;
+use postern_kit::serve::{Lasting, Peer};
 use postern_kit::telemetry;
 use postern_proto::ids::ClientId;
 use tonic::Status;
@@ -114,24 +114,28 @@ impl Guard {
             .layer(CatchPanicLayer::custom(panicked))
     }
 
-    async fn identify(&self, parts: &mut Parts, required: Required) -> Result<(), Status> {
+    /// What `path` requires, once the caller has shown it.
+    async fn identify(&self, parts: &mut Parts) -> Result<Required, Status> {
+        let Some(required) = required(parts.uri.path()) else {
+            return Err(Status::unimplemented("no such call"));
+        };
         match required {
-            Required::Anyone => Ok(()),
-            Required::Administrator => match parts.extensions.get::<Administrator>() {
-                Some(Administrator) => Ok(()),
-                None => Err(Status::permission_denied("only over the administration socket")),
-            },
+            Required::Anyone => {}
+            Required::Administrator => {
+                if parts.extensions.get::<Administrator>().is_none() {
+                    return Err(Status::permission_denied("only over the administration socket"));
+                }
+            }
             Required::Agent => {
                 let registration = self.agent(parts).await?;
                 parts.extensions.insert(registration);
-                Ok(())
             }
             Required::Client => {
                 let client = self.client(&parts.headers).await?;
                 parts.extensions.insert(client);
-                Ok(())
             }
         }
+        Ok(required)
     }
 
     async fn agent(&self, parts: &Parts) -> Result<AgentRegistration, Status> {
@@ -183,12 +187,15 @@ impl Guard {
 
 async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let identified = match required(parts.uri.path()) {
-        Some(required) => guard.identify(&mut parts, required).await,
-        None => Err(Status::unimplemented("no such call")),
-    };
-    match identified {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+    match guard.identify(&mut parts).await {
+        Ok(required) => {
+            let mut response = next.run(Request::from_parts(parts, body)).await;
+            if required == Required::Agent {
+                // Its stream stays; everybody else's call has a bound.
+                response.extensions_mut().insert(Lasting);
+            }
+            response
+        }
         Err(status) => status.into_http(),
     }
 }

@@ -63,12 +63,12 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed>
     let cli = Cli::parse_from(&args);
     process::forbid_core_dumps()?;
     // Every connection is an open file, and the usual limit of 1,024 is less than we allow of them.
-    process::raise_open_files()?;
+    let files = process::raise_open_files()?;
     match cli.command {
         Command::Init(init_args) => init(&init_args, &program(args.first())),
         Command::Serve(args) => {
             telemetry::start(&cli.log, cli.log_json)?;
-            serve(&args, Seams::real()).await
+            serve(&args, files, Seams::real()).await
         }
         Command::Admin(args) => Ok(admin::run(args, &mut std::io::stdout()).await?),
     }
@@ -93,8 +93,20 @@ fn init(args: &ConfigArgs, program: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-async fn serve(args: &ConfigArgs, seams: Seams) -> Result<(), Failed> {
+/// Files of a cloud that are no connections to its listeners: database, administration, log.
+const FILES_BESIDE: u64 = 128;
+
+async fn serve(args: &ConfigArgs, files: u64, seams: Seams) -> Result<(), Failed> {
     let config = Config::load(&args.config, seams.disk.as_ref())?;
+    let connections = config.public_connections_max + config.agents_connections_max;
+    if files < connections as u64 + FILES_BESIDE {
+        tracing::warn!(
+            files,
+            connections,
+            "this process may open fewer files than its listeners allow connections: raise the limit (nofile) \
+             or lower public.connections_max and agents.connections_max"
+        );
+    }
     let stop = CancellationToken::new();
     seams
         .tasks

@@ -21,10 +21,14 @@ pub struct Config {
     pub master_key: PathBuf,
     /// Where browsers and programmes sign in.
     pub public_listen: SocketAddr,
+    /// Connections to it at once; who has most of them makes room for others.
+    pub public_connections_max: usize,
     /// Certificate chain and key of that listener.
     pub public_identity: Identity,
     /// Where agents attach.
     pub agents_listen: SocketAddr,
+    /// Connections to it at once: an agent needs one, and one more while it replaces it.
+    pub agents_connections_max: usize,
     /// Names and addresses under which agents reach that listener.
     pub host_names: Vec<String>,
     /// The administration socket; `None` where administration is called as a library.
@@ -92,6 +96,11 @@ const WINDOW_MINUTES: RangeInclusive<u64> = 1..=1440;
 const LOG_KEEP_DAYS: RangeInclusive<u64> = 1..=3650;
 const LOG_KEEP_DAYS_DEFAULT: u64 = 30;
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// 64 of the agents' port may be taken by hosts that enrol, and as many are left for agents. A process may open
+/// about a million files on a usual system, and there are two listeners.
+const CONNECTIONS: RangeInclusive<u64> = 128..=500_000;
+/// Connections per listener unless configured. A busy one may cost a megabyte, an idle one 80 kB.
+pub const CONNECTIONS_DEFAULT: usize = 4096;
 /// How long records of the sign-in log are kept unless configured.
 pub const LOG_KEEP_DEFAULT: Duration = Duration::from_secs(LOG_KEEP_DAYS_DEFAULT * 24 * 3600);
 
@@ -158,15 +167,16 @@ impl Config {
                 let days = number(fields, "keep_days", LOG_KEEP_DAYS_DEFAULT, &LOG_KEEP_DAYS)?;
                 Some(DAY * u32::try_from(days).ok()?)
             });
-            let (public_listen, public_identity) = public?;
-            let (agents_listen, host_names) = agents?;
+            let (public, agents) = (public?, agents?);
             Some(Self {
                 data: data?,
                 master_key: master_key?,
-                public_listen,
-                public_identity,
-                agents_listen,
-                host_names,
+                public_listen: public.listen,
+                public_connections_max: public.connections_max,
+                public_identity: public.identity,
+                agents_listen: agents.listen,
+                agents_connections_max: agents.connections_max,
+                host_names: agents.host_names,
                 admin_socket: Some(admin?),
                 limits: limits?,
                 log_keep: log_keep?,
@@ -193,8 +203,15 @@ fn path(fields: &mut Fields<'_>, name: &'static str, folder: &Path, expected: &s
     Some(folder.join(path))
 }
 
-fn public(fields: &mut Fields<'_>, folder: &Path, disk: &dyn Disk) -> Option<(SocketAddr, Identity)> {
+struct Public {
+    listen: SocketAddr,
+    connections_max: usize,
+    identity: Identity,
+}
+
+fn public(fields: &mut Fields<'_>, folder: &Path, disk: &dyn Disk) -> Option<Public> {
     let listen = fields.required("listen", "an address like 0.0.0.0:443");
+    let connections_max = connections(fields);
     let mut pem = |name| {
         let file = path(fields, name, folder, "a PEM file")?;
         match disk.read(&file) {
@@ -221,11 +238,22 @@ fn public(fields: &mut Fields<'_>, folder: &Path, disk: &dyn Disk) -> Option<(So
         fields.mistake("key", "is not the key of public.certificate");
         return None;
     }
-    Some((listen?, identity))
+    Some(Public {
+        listen: listen?,
+        connections_max: connections_max?,
+        identity,
+    })
 }
 
-fn agents(fields: &mut Fields<'_>) -> Option<(SocketAddr, Vec<String>)> {
+struct Agents {
+    listen: SocketAddr,
+    connections_max: usize,
+    host_names: Vec<String>,
+}
+
+fn agents(fields: &mut Fields<'_>) -> Option<Agents> {
     let listen = fields.required("listen", "an address like 0.0.0.0:8443");
+    let connections_max = connections(fields);
     let expected = "DNS names or addresses under which agents reach this server";
     let names: Vec<String> = fields.required("host_names", expected)?;
     if names.is_empty() {
@@ -241,7 +269,21 @@ fn agents(fields: &mut Fields<'_>) -> Option<(SocketAddr, Vec<String>)> {
             return None;
         }
     }
-    Some((listen?, names))
+    Some(Agents {
+        listen: listen?,
+        connections_max: connections_max?,
+        host_names: names,
+    })
+}
+
+fn connections(fields: &mut Fields<'_>) -> Option<usize> {
+    let max = number(
+        fields,
+        "connections_max",
+        CONNECTIONS_DEFAULT as u64,
+        &CONNECTIONS,
+    )?;
+    usize::try_from(max).ok()
 }
 
 fn limits(fields: &mut Fields<'_>) -> Option<Limits> {
@@ -343,6 +385,7 @@ mod tests {
             listen = "somewhere"
             certificate = "public.crt"
             key = "missing.key"
+            connections_max = 1
             [agents]
             listen = "127.0.0.1:0"
             host_names = []
@@ -356,6 +399,7 @@ mod tests {
             "master_key: is inside",
             "public.listen: ",
             "public.key: ",
+            "public.connections_max: ",
             "agents.host_names: ",
             "admin.socket: missing",
             "limits.deadline_ms: ",

@@ -402,8 +402,12 @@ impl Sockets {
         let [public_traffic, agents_traffic] = &rooms.traffic;
         let sign_in = Arc::new(rooms.sign_in.clone());
         let pages = web::public_router(sign_in, &guard, &front.seams, front.stop.clone()).await?;
+        let sign_in_wait_max = config.limits.deadline + ANSWER_WAIT_MAX;
         let limits = ListenerLimits {
-            drain_wait_max: config.limits.deadline + ANSWER_WAIT_MAX,
+            connections_max: config.public_connections_max,
+            anonymous_max: config.public_connections_max,
+            request_wait_max: sign_in_wait_max,
+            drain_wait_max: sign_in_wait_max,
             ..ListenerLimits::default()
         };
         let public = https(
@@ -430,6 +434,7 @@ impl Sockets {
         let limits = ListenerLimits {
             // The streams are told to end by dispatch.
             drain_wait_max: BACK_WAIT_MAX,
+            connections_max: config.agents_connections_max,
             anonymous_max: ENROLLING_MAX,
             ..ListenerLimits::default()
         };

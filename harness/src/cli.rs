@@ -39,7 +39,7 @@ enum Command {
     Simulate(SimulateArgs),
     /// Runs one again, and says everything that happened on all hosts.
     Replay(ReplayArgs),
-    /// Makes a scenario that fails smaller: fewer faults, sign-ins and hosts, and the same failure.
+    /// Looks for the smallest case that still fails in the same way.
     Shrink(ShrinkArgs),
     /// Plays a story in simulated time, from a seed.
     Story(StoryArgs),
@@ -91,7 +91,7 @@ fn run(command: Command) -> Result<ExitCode, Failed> {
     match command {
         // The simulation has runtimes of its own, one for each host.
         Command::Story(args) => story::run(&args, &mut std::io::stdout()),
-        Command::Scenario(args) => scenarios(args),
+        Command::Scenario(args) => scenario::run(args, &mut std::io::stdout()),
         Command::Simulate(args) => simulate::simulate(&args, &mut std::io::stdout()),
         Command::Replay(args) => simulate::again(&args, &mut std::io::stdout()),
         Command::Shrink(args) => simulate::smaller(&args, &mut std::io::stdout()),
@@ -118,15 +118,6 @@ async fn done<E: Into<Failed>>(work: impl Future<Output = Result<(), E>>) -> Res
     Ok(ExitCode::SUCCESS)
 }
 
-fn scenarios(args: ScenarioArgs) -> Result<ExitCode, Failed> {
-    let well = scenario::run(args, &mut std::io::stdout())?;
-    Ok(if well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
 async fn demo(args: DemoArgs) -> Result<ExitCode, Failed> {
     process::forbid_core_dumps()?;
     telemetry::start(&args.log, false)?;
@@ -141,7 +132,7 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, Failed> {
     let scenes = demo::play(&lab).await?;
     print(&demo::report(&scenes))?;
     lab.stop().await?;
-    let events = demo::fail(&seams).await?;
+    let events = demo::fail(demo::act()?, &seams).await?;
     print(&format!("\n{}", demo::report_failures(&events)))?;
     let agree = scenes.iter().all(demo::Scene::agrees) && events.iter().all(demo::Event::agrees);
     Ok(if agree {

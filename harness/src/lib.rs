@@ -6,6 +6,7 @@
 //! * [`canary`]: looks for passwords where none may be.
 //! * [`check`]: whether a run was as it must be: the invariants, and a reference model.
 //! * [`load`]: how much it takes, how fast, at what cost.
+//! * [`report`]: what a run came to, for people and programmes.
 //! * [`scenario`]: stories as files: parsed, checked, and drawn into schedules.
 //! * [`sim`]: the whole system in virtual time, from one seed.
 //! * [`simulate`]: scenarios that nobody wrote, their replay, and the search for smaller ones.
@@ -20,6 +21,7 @@ pub mod client;
 pub mod demo;
 pub mod lab;
 pub mod load;
+pub mod report;
 pub mod run;
 pub mod scenario;
 mod set_up;

@@ -17,6 +17,7 @@ use postern_proto::names::DomainName;
 use postern_proto::wire::registration::registration_client::RegistrationClient;
 use postern_proto::wire::registration::{EnrolRequest, EnrolResponse};
 use tonic::transport::Endpoint;
+use tonic::{Code, Status};
 
 use super::identity::{FILE_NAME, Identity};
 use crate::config::HostPort;
@@ -84,6 +85,9 @@ pub enum EnrolError {
     /// The cloud refused.
     #[error("the cloud refused: {0}")]
     Refused(String),
+    /// The cloud could not, or the connection broke off. The token may be spent.
+    #[error("the cloud did not enrol this host: {0}")]
+    Failed(String),
     /// No answer came. The token may be spent.
     #[error("no answer from the cloud within 30 s; the token may be spent")]
     NoAnswer,
@@ -175,11 +179,16 @@ async fn call(
     let mut client = RegistrationClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
     match client.enrol(request).await {
         Ok(answer) => Ok(answer.into_inner()),
-        Err(status) => Err(EnrolError::Refused(format!(
-            "{} ({})",
-            status.message(),
-            status.code()
-        ))),
+        Err(status) => Err(failed(&status)),
+    }
+}
+
+/// Only a refusal says anything of the token.
+fn failed(status: &Status) -> EnrolError {
+    let said = format!("{} ({})", status.message(), status.code());
+    match status.code() {
+        Code::PermissionDenied => EnrolError::Refused(said),
+        _ => EnrolError::Failed(said),
     }
 }
 

@@ -352,6 +352,8 @@ fn status_wire(status: super::Status) -> wire::Status {
         slow_handshake: counts.slow_handshake,
         unreadable: counts.unreadable,
         silent: counts.silent,
+        overdue: counts.overdue,
+        made_room: counts.made_room,
     };
     wire::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),

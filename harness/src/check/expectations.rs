@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::failures::failures;
 use super::history::{History, Logged, Request};
 use crate::scenario::{Amount, Latency, Limit, Of, Outcome, Scenario, Typed, Written};
 
@@ -16,6 +17,8 @@ pub struct Finding {
     pub holds: bool,
     /// What was seen.
     pub seen: String,
+    /// A sign-in that shows why it did not: its place among the requests.
+    pub example: Option<usize>,
 }
 
 /// All expectations of a scenario, judged by a run of it, in the order of the file's sections.
@@ -76,7 +79,12 @@ struct Judge<'a> {
 }
 
 fn finding(field: String, holds: bool, seen: String) -> Finding {
-    Finding { field, holds, seen }
+    Finding {
+        field,
+        holds,
+        seen,
+        example: None,
+    }
 }
 
 /// `12 of 30 (40.0%)`
@@ -108,11 +116,10 @@ fn amount(
 }
 
 impl Judge<'_> {
-    fn meant<'b>(&'b self, of: &'b Of) -> impl Iterator<Item = &'b Request> {
-        self.history
-            .requests
-            .iter()
-            .filter(|request| self.is_meant(request, of))
+    /// Each with its place.
+    fn meant<'b>(&'b self, of: &'b Of) -> impl Iterator<Item = (usize, &'b Request)> {
+        let requests = self.history.requests.iter().enumerate();
+        requests.filter(|(_, request)| self.is_meant(request, of))
     }
 
     fn is_meant(&self, request: &Request, of: &Of) -> bool {
@@ -145,28 +152,29 @@ impl Judge<'_> {
             let meant: Vec<_> = self.meant(&expected.of).collect();
             let outcomes: Vec<_> = meant
                 .iter()
-                .filter_map(|request| request.answer())
-                .map(|answer| answer.outcome)
+                .map(|(place, request)| (*place, request.answer().map(|answer| answer.outcome)))
                 .collect();
-            let (all, answered) = (meant.len() as u64, outcomes.len() as u64);
+            let unanswered = outcomes.iter().filter(|(_, seen)| seen.is_none()).count() as u64;
+            let all = meant.len() as u64;
             for (outcome, wanted) in &expected.are.0 {
-                let count = outcomes.iter().filter(|seen| *seen == outcome).count() as u64;
-                amount(
-                    findings,
-                    format!("{path}.are.{outcome}"),
-                    Some(*wanted),
-                    count,
-                    answered,
-                );
+                let is_it = |seen: &Option<Outcome>| *seen == Some(*outcome);
+                let count = outcomes.iter().filter(|(_, seen)| is_it(seen)).count() as u64;
+                let field = format!("{path}.are.{outcome}");
+                amount(findings, field, Some(*wanted), count, all - unanswered);
+                if let Some(finding) = findings.last_mut().filter(|finding| !finding.holds) {
+                    // One of the others if too few, one of these if too many.
+                    let many = wanted.0.is_exceeded(count, all - unanswered);
+                    let mut odd = (outcomes.iter()).filter(|(_, seen)| seen.is_some() && is_it(seen) == many);
+                    finding.example = odd.next().map(|(place, _)| *place);
+                }
             }
             amount(findings, format!("{path}.count"), expected.count, all, all);
-            amount(
-                findings,
-                format!("{path}.unanswered"),
-                expected.unanswered,
-                all - answered,
-                all,
-            );
+            let field = format!("{path}.unanswered");
+            amount(findings, field, expected.unanswered, unanswered, all);
+            if let (Some(finding), Some(_)) = (findings.last_mut(), expected.unanswered) {
+                let mut odd = outcomes.iter().filter(|(_, seen)| seen.is_none());
+                finding.example = odd.next().map(|(place, _)| *place).filter(|_| !finding.holds);
+            }
         }
     }
 
@@ -190,12 +198,13 @@ impl Judge<'_> {
         }
     }
 
-    fn times(&self, expected: &Latency) -> Vec<Duration> {
+    /// How long answers took, each with its sign-in's place.
+    fn times(&self, expected: &Latency) -> Vec<(Duration, usize)> {
         let meant = self.meant(&expected.of);
-        let answered = meant.filter_map(|request| Some((request.sent, request.answer()?)));
+        let answered = meant.filter_map(|(place, request)| Some((place, request.sent, request.answer()?)));
         answered
-            .filter(|(_, answer)| expected.outcome.is_none_or(|outcome| outcome == answer.outcome))
-            .map(|(sent, answer)| answer.at.saturating_sub(sent))
+            .filter(|(_, _, answer)| expected.outcome.is_none_or(|outcome| outcome == answer.outcome))
+            .map(|(place, sent, answer)| (answer.at.saturating_sub(sent), place))
             .collect()
     }
 
@@ -228,22 +237,20 @@ impl Judge<'_> {
                 .filter(|at| *at > counted)
                 .min();
             let until = next.unwrap_or(Duration::MAX);
-            let requests = self.history.requests.iter();
+            let requests = self.history.requests.iter().enumerate();
             let last = requests
-                .filter(unjudged)
-                .map(|request| request.sent)
-                .filter(|sent| *sent < until)
-                .max();
-            let took = last.map(|last| last.saturating_sub(counted)).unwrap_or_default();
+                .filter(|(_, request)| unjudged(request) && request.sent < until)
+                .max_by_key(|(_, request)| request.sent);
+            let took = last.map_or(Duration::ZERO, |(_, last)| last.sent.saturating_sub(counted));
+            let holds = took <= expected.within.0;
             let seen = match last {
                 None => "at once".to_owned(),
                 Some(_) => format!("the last without a verdict was sent after {took:?}"),
             };
-            findings.push(finding(
-                format!("expect.recovery[{at}]"),
-                took <= expected.within.0,
-                seen,
-            ));
+            findings.push(Finding {
+                example: last.map(|(place, _)| place).filter(|_| !holds),
+                ..finding(format!("expect.recovery[{at}]"), holds, seen)
+            });
         }
     }
 
@@ -263,54 +270,18 @@ impl Judge<'_> {
                 *asked.entry(account).or_default() += 1;
             }
         }
-        let highest = self.highest_counts();
-        let most = highest.values().max().copied().unwrap_or(0).into();
+        let failures = failures(history);
+        let most = failures.values().map(|of| of.highest).max().unwrap_or(0).into();
         let field = "expect.directory.failures_per_account".to_owned();
         amount(findings, field, expected.failures_per_account, most, 1);
         if let Some(Written(expected)) = expected.binds_per_wrong {
             let field = "expect.directory.binds_per_wrong".to_owned();
             findings.push(self.binds_per_wrong(field, expected, &asked));
         }
-        let locked = highest
-            .iter()
-            .filter(|(account, most)| self.is_locked(**account, **most));
+        let locked = failures.values().filter(|of| of.locked_at.is_some());
         let (locked, all) = (locked.count() as u64, history.accounts.len() as u64);
         let field = "expect.directory.locked_accounts".to_owned();
         amount(findings, field, expected.locked_accounts, locked, all);
-    }
-
-    /// Failures of each account as its directory counts them: the highest count that is reached.
-    fn highest_counts(&self) -> BTreeMap<usize, u32> {
-        let mut counts: BTreeMap<usize, (u32, Duration)> = BTreeMap::new();
-        let mut highest: BTreeMap<usize, u32> = BTreeMap::new();
-        for bind in &self.history.binds {
-            let Some(account) = bind.account else { continue };
-            let (count, last) = counts.entry(account).or_default();
-            if bind.end == super::BindEnd::Accepted {
-                *count = 0;
-            } else if bind.counted {
-                let window = self
-                    .lockout(account)
-                    .map(|lockout| lockout.window)
-                    .unwrap_or_default();
-                let over = bind.at >= last.saturating_add(window);
-                *count = if over { 1 } else { *count + 1 };
-                *last = bind.at;
-                let most = highest.entry(account).or_default();
-                *most = (*most).max(*count);
-            }
-        }
-        highest
-    }
-
-    fn lockout(&self, account: usize) -> Option<crate::scenario::Lockout> {
-        let tenant = self.history.accounts.get(account)?.tenant;
-        Some(self.history.tenants.get(tenant)?.lockout)
-    }
-
-    fn is_locked(&self, account: usize, highest: u32) -> bool {
-        let threshold = self.lockout(account).map_or(0, |lockout| lockout.threshold);
-        threshold > 0 && highest >= threshold
     }
 
     /// Binds of accounts that signed in once, with a wrong password, and were asked about: only there is it
@@ -396,11 +367,17 @@ impl Judge<'_> {
     }
 }
 
-/// The time below which so many percent are; 0 is the shortest.
-fn percentile(field: String, sorted: &[Duration], percent: usize, limit: Limit) -> Finding {
+/// The time below which so many percent are; 0 is the shortest. Each time with its sign-in's place.
+fn percentile(field: String, sorted: &[(Duration, usize)], percent: usize, limit: Limit) -> Finding {
     let place = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     match sorted.get(place) {
-        Some(time) => finding(field, limit.holds(*time), format!("{time:?}")),
+        Some((time, request)) => {
+            let holds = limit.holds(*time);
+            Finding {
+                example: (!holds).then_some(*request),
+                ..finding(field, holds, format!("{time:?}"))
+            }
+        }
         None => finding(field, true, "no such sign-in".to_owned()),
     }
 }

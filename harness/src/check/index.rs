@@ -380,7 +380,7 @@ fn disturbance(history: &History, at: Duration, trouble: &Trouble) -> Option<Dis
 }
 
 /// A trouble in a few words.
-pub(super) fn describe(trouble: &Trouble) -> String {
+pub(crate) fn describe(trouble: &Trouble) -> String {
     let hosts: Vec<_> = trouble.hosts().into_iter().map(|(_, host)| host).collect();
     let hosts = hosts.join(" and ");
     match trouble {

@@ -8,6 +8,7 @@ mod answers;
 mod apart;
 mod delivery;
 mod expectations;
+mod failures;
 mod history;
 mod index;
 mod lockout;
@@ -18,10 +19,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub use expectations::{Finding, example, expectations};
+pub use failures::{Failures, failures};
 pub use history::{
     Account, Answer, Bind, BindEnd, Discharge, Event, Given, History, Logged, LoggedAttempt, Lost, Request,
     TenantFacts, What, WhyLost,
 };
+pub(crate) use index::describe;
 pub use timeline::{Line, Timeline};
 
 use crate::scenario::Invariant;
@@ -132,6 +135,11 @@ pub fn check(history: &History, except: &BTreeSet<Invariant>) -> Vec<Violation> 
         .iter()
         .filter(|(invariant, _)| !except.contains(invariant));
     checkers.flat_map(|(_, checker)| checker(&check)).collect()
+}
+
+/// What happened around one sign-in, by its place among the requests; nothing if there is none.
+pub fn timeline(history: &History, request: usize) -> Timeline {
+    Timeline::of(&Index::of(history), request)
 }
 
 /// I4: what was searched for was found nowhere.

@@ -20,7 +20,7 @@ use postern_proto::ids::{AgentId, RequestId};
 use super::people::people;
 use super::{DOMAIN, TENANT, crowd, directory};
 use crate::client::{ClientError, Programme};
-use crate::lab::processes::{ProcessLabError, Program, agent_config};
+use crate::lab::processes::{Program, ProgramError, QUIET, agent_config, start_agent};
 use crate::lab::{Lab, LabError, PartError, TenantPlan, Topology};
 
 /// Agents: enough to lose one and still have a choice.
@@ -47,7 +47,7 @@ pub enum LiveError {
     Lab(#[from] LabError),
     /// An agent does not start.
     #[error(transparent)]
-    Process(#[from] ProcessLabError),
+    Process(#[from] ProgramError),
     /// The way in cannot be set up.
     #[error("client cannot be set up")]
     Client(#[from] ClientError),
@@ -113,7 +113,7 @@ impl Live {
         std::fs::write(folder.join(format!("{name}.toml")), text)?;
         Ok(LiveAgent {
             id: enrolled.id,
-            program: Program::agent(folder, &name).await?,
+            program: start_agent(&std::env::current_exe()?, folder, &name, QUIET).await?,
         })
     }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use postern_agent::{Attached, BindName};
 use postern_cloud::admin::Administration;
 use postern_cloud::bus::{Bus, InProcess};
-use postern_cloud::config::{Config as CloudConfig, Limits};
+use postern_cloud::config::{CONNECTIONS_DEFAULT, Config as CloudConfig, Limits};
 use postern_cloud::tenants::Tenant;
 use postern_directory_mock::{Directory, Server, ServerOptions};
 use postern_kit::Seams;
@@ -48,6 +48,8 @@ pub struct Topology {
     pub limits: Limits,
     /// Where browsers find the page; port 0 is any.
     pub public_listen: SocketAddr,
+    /// Connections at once, to the page and to the agents' port each.
+    pub connections_max: usize,
     /// Between the parts of the cloud.
     pub bus: Arc<dyn Bus>,
 }
@@ -93,6 +95,7 @@ impl Topology {
             tenants: vec![tenant],
             limits: Limits::default(),
             public_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            connections_max: CONNECTIONS_DEFAULT,
             bus: Arc::new(InProcess::default()),
         }
     }

@@ -25,11 +25,7 @@ const CLOUD: &str = "cloud";
 /// The outcome as scenarios call it.
 fn outcome(wire: Wire) -> Option<Outcome> {
     let name = wire.as_str_name().strip_prefix("OUTCOME_")?.to_lowercase();
-    named(&name)
-}
-
-fn named(name: &str) -> Option<Outcome> {
-    serde_json::from_value(name.into()).ok()
+    Outcome::named(&name)
 }
 
 /// Everything.
@@ -221,7 +217,7 @@ fn logged(
         at,
         tenant,
         account,
-        outcome: named(&record.outcome).ok_or_else(|| unknown("outcome", &record.outcome))?,
+        outcome: Outcome::named(&record.outcome).ok_or_else(|| unknown("outcome", &record.outcome))?,
         code: record.code,
         total: record.total,
         attempts: record.attempts.iter().map(attempt).collect(),

@@ -128,10 +128,17 @@ fn size(scenario: &Scenario) -> String {
 /// # Errors
 /// Outside: it cannot be read. Inside: its mistakes.
 pub fn read(file: &Path) -> Result<Result<Scenario, super::Mistakes>, Failed> {
+    Ok(parse(&file.display().to_string(), &text(file)?))
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// It cannot be read, or is no text; with its name.
+pub fn text(file: &Path) -> Result<String, Failed> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let bytes = fs::read(file).map_err(|error| named(&error))?;
-    let text = String::from_utf8(bytes).map_err(|_| named(&"is not UTF-8 text"))?;
-    Ok(parse(&file.display().to_string(), &text))
+    Ok(String::from_utf8(bytes).map_err(|_| named(&"is not UTF-8 text"))?)
 }
 
 /// Deepest folder that is looked into: scenarios lie one deep.

@@ -287,8 +287,8 @@ impl Fault {
         (alike || one_process) && self.at <= other.end() && other.at <= self.end()
     }
 
-    /// Until when it has a hold on what it is about.
-    fn end(&self) -> Duration {
+    /// Until when it has a hold on what it is about; [`Duration::MAX`] if that does not end.
+    pub fn end(&self) -> Duration {
         let at_once = match &self.trouble {
             Trouble::Restart { .. } => true,
             Trouble::Directory { binds, .. } => binds.is_some(),

@@ -180,6 +180,12 @@ impl Amount {
         self.least <= seen && seen <= self.most
     }
 
+    /// Whether `count` of `whole` is too many; what neither holds nor exceeds is too few.
+    pub fn is_exceeded(&self, count: u64, whole: u64) -> bool {
+        let whole = if self.share { whole.max(1) } else { 1 };
+        count as f64 / whole as f64 > self.most
+    }
+
     /// Nothing satisfies it but nothing.
     pub fn is_none(&self) -> bool {
         self.most == 0.0

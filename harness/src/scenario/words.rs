@@ -138,6 +138,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The one that the cloud's log calls so.
+    pub fn named(name: &str) -> Option<Self> {
+        serde_json::from_value(name.into()).ok()
+    }
+}
+
+impl Outcome {
     /// All of them.
     pub const ALL: [Self; 12] = [
         Self::SignedIn,
@@ -222,6 +229,30 @@ impl Invariant {
             Self::I8 => "one log record for each answer",
             Self::I9 => "draining leaves somebody to serve",
             Self::Answers => "every answer is an allowed one",
+        }
+    }
+
+    /// What it means, in a sentence, for who has not met it before.
+    pub fn means(self) -> &'static str {
+        match self {
+            Self::I1 => {
+                "Nobody is signed in unless the directory accepted this password for this very account during this sign-in."
+            }
+            Self::I2 => {
+                "A password that the asked controller would accept is never answered \"wrong\" while an agent and a controller can serve."
+            }
+            Self::I3 => "Each sign-in gets exactly one answer, at its deadline at the latest.",
+            Self::I4 => "A password is never written to disk, logged, or sent unsealed between the parts.",
+            Self::I5 => "No sign-in reaches an agent of another organisation.",
+            Self::I6 => {
+                "Failures that come through the cloud never bring an account to the count at which its directory locks it."
+            }
+            Self::I7 => "An agent that has expired or is not registered any more gets no sign-in.",
+            Self::I8 => "Each answered sign-in has exactly one record in the log, whatever dies when.",
+            Self::I9 => "Draining and restarting never leave an organisation without an agent that had one.",
+            Self::Answers => {
+                "A model of the whole system says for each sign-in which answers are allowed, given what happened meanwhile."
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use postern_cloud::config::Config as CloudConfig;
+use postern_cloud::config::{CONNECTIONS_DEFAULT, Config as CloudConfig};
 use postern_directory_mock::{DirectoryHandle, TestCa};
 use postern_kit::Seams;
 use postern_kit::random::{Random, below};
@@ -234,8 +234,10 @@ fn config(folder: &Path, identity: Identity, topology: &Topology) -> CloudConfig
         data: folder.to_owned(),
         master_key: Path::new("/keys/master.key").to_owned(),
         public_listen: parts::public(),
+        public_connections_max: CONNECTIONS_DEFAULT,
         public_identity: identity,
         agents_listen: parts::agents(),
+        agents_connections_max: CONNECTIONS_DEFAULT,
         host_names: vec![CLOUD.to_owned()],
         admin_socket: None,
         limits: topology.limits,

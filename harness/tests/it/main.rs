@@ -4,12 +4,16 @@
 
 mod admin;
 mod attack;
+mod crowd;
+mod demo;
 mod drain;
+mod drain_under_load;
 mod failover;
 mod import;
 mod office;
 mod process;
 mod programs;
+mod rush;
 mod scenarios;
 mod states;
 mod stories;

@@ -1,29 +1,36 @@
 //! One accept loop for every HTTP server of ours: TLS, limits, the peer's certificate for the
 //! handlers, the `date` header from the injected clock, and a graceful end.
 
+mod places;
+mod requests;
+
+pub use self::requests::Lasting;
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use http::HeaderValue;
 use http::header::DATE;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use self::places::{Place, Places};
+use self::requests::{Requests, TookTooLong, Watcher};
 use crate::Seams;
 use crate::net::{BoxedIo, Listener};
-use crate::traffic::{Closed, Traffic};
+use crate::traffic::{Closed, LOG_EVERY, Traffic};
 
 /// The other end of a connection, in every request's extensions.
 #[derive(Clone, Debug)]
@@ -41,10 +48,12 @@ const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// What one listener puts up with.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections at once; one more is closed at once.
+    /// Open connections at once. For one more the address (for IPv6 the /64) that has most of those
+    /// without a client certificate gives up its oldest, if the new one's address has fewer; otherwise the new
+    /// one is closed at once.
     pub connections_max: usize,
-    /// Open connections without a client certificate at once; one more is closed after its TLS
-    /// handshake. Lower than `connections_max`, it leaves room for those with a certificate.
+    /// Open connections without a client certificate at once, after their TLS handshakes; one more as above.
+    /// Lower than `connections_max`, it leaves room for those with a certificate.
     pub anonymous_max: usize,
     /// Requests under way at once on one HTTP/2 connection.
     pub streams_max: u32,
@@ -54,6 +63,9 @@ pub struct Limits {
     /// Time that a connection may be open without a request under way. A request is under way
     /// until its response body has ended.
     pub idle_wait_max: Duration,
+    /// Time that a request may be under way, with both bodies; then it is answered with 408 or its body breaks
+    /// off. If not even that can be sent, the connection is closed. Not for a [`Lasting`] response.
+    pub request_wait_max: Duration,
     /// Time between HTTP/2 pings on a connection, and for the answer to one.
     pub ping_every: Duration,
     /// Time after `stop` for requests in flight.
@@ -81,37 +93,13 @@ impl Default for Limits {
             // A peer that comes back within minutes saves a handshake; one that does not only
             // takes a place. Opening another costs it three round trips.
             idle_wait_max: Duration::from_secs(120),
+            // Longer than any request of a server that says nothing else.
+            request_wait_max: Duration::from_secs(20),
             // Middleboxes cut idle streams after a minute or more.
             ping_every: Duration::from_secs(30),
-            // Longer than any request of a server that says nothing else.
+            // As long as a request.
             drain_wait_max: Duration::from_secs(20),
         }
-    }
-}
-
-/// Places for connections of one kind.
-#[derive(Debug)]
-struct Places {
-    free: Arc<Semaphore>,
-    /// What it is to find none.
-    none: Closed,
-}
-
-impl Places {
-    fn new(limit: usize, none: Closed) -> Self {
-        Self {
-            free: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
-            none,
-        }
-    }
-
-    /// A place until it is dropped; `None`, which is counted, if all are taken.
-    fn take(&self, traffic: &Traffic) -> Option<OwnedSemaphorePermit> {
-        let place = self.free.clone().try_acquire_owned().ok();
-        if place.is_none() {
-            traffic.closed(self.none);
-        }
-        place
     }
 }
 
@@ -146,8 +134,8 @@ pub async fn https(
         limits,
         seams,
         stop,
-        all: Places::new(limits.connections_max, Closed::AboveLimit),
-        anonymous: Places::new(limits.anonymous_max, Closed::AnonymousAboveLimit),
+        all: Places::new(limits.connections_max),
+        anonymous: Places::new(limits.anonymous_max),
         traffic,
     });
     tokio::select! {
@@ -158,6 +146,7 @@ pub async fn https(
 }
 
 async fn accept_all(mut listener: Box<dyn Listener>, acceptor: TlsAcceptor, shared: &Arc<Shared>) {
+    let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             () = shared.stop.cancelled() => return,
@@ -166,26 +155,32 @@ async fn accept_all(mut listener: Box<dyn Listener>, acceptor: TlsAcceptor, shar
         let (io, addr) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if warned.is_none_or(|warned| warned.elapsed() >= LOG_EVERY) {
+                    tracing::warn!(%error, "cannot accept connections");
+                    warned = Some(Instant::now());
+                }
                 // Out of file descriptors, most likely: give the others time to close.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        let Some(place) = shared.all.take(&shared.traffic) else {
+        let Some(place) = shared.all.take(addr.ip()) else {
+            shared.traffic.closed(Closed::AboveLimit);
             continue;
         };
         let (acceptor, for_it) = (acceptor.clone(), shared.clone());
         shared.traffic.opened();
         shared.seams.tasks.spawn("connection", async move {
-            serve_one(io, addr, acceptor, &for_it).await;
+            tokio::select! {
+                () = serve_one(io, addr, acceptor, &place, &for_it) => {}
+                () = place.given_away() => for_it.traffic.closed(Closed::MadeRoom),
+            }
             for_it.traffic.ended();
-            drop(place);
         });
     }
 }
 
-async fn serve_one(io: BoxedIo, addr: SocketAddr, acceptor: TlsAcceptor, shared: &Shared) {
+async fn serve_one(io: BoxedIo, addr: SocketAddr, acceptor: TlsAcceptor, place: &Place, shared: &Shared) {
     let limits = shared.limits;
     let handshake = tokio::select! {
         () = shared.stop.cancelled() => return,
@@ -208,32 +203,35 @@ async fn serve_one(io: BoxedIo, addr: SocketAddr, acceptor: TlsAcceptor, shared:
         .and_then(|chain| chain.first())
         .map(|leaf| leaf.clone().into_owned());
     let speaks_http2 = session.alpn_protocol() == Some(b"h2");
-    let _anonymous_place = if certificate.is_none() {
-        let Some(place) = shared.anonymous.take(&shared.traffic) else {
-            return;
-        };
-        Some(place)
-    } else {
-        None
-    };
     let peer = Peer { addr, certificate };
+    if peer.certificate.is_some() {
+        place.keep();
+        return serve_http(stream, peer, speaks_http2, shared).await;
+    }
+    let Some(anonymous) = shared.anonymous.take(addr.ip()) else {
+        return shared.traffic.closed(Closed::AnonymousAboveLimit);
+    };
+    tokio::select! {
+        () = serve_http(stream, peer, speaks_http2, shared) => {}
+        () = anonymous.given_away() => shared.traffic.closed(Closed::MadeRoom),
+    }
+}
+
+async fn serve_http(stream: TlsStream<BoxedIo>, peer: Peer, speaks_http2: bool, shared: &Shared) {
+    let (limits, addr) = (shared.limits, peer.addr);
     let (router, clock) = (shared.router.clone(), shared.seams.clock.clone());
-    let (activity, requests) = watch::channel(Activity::default());
-    let activity = Arc::new(activity);
+    let (requests, watcher) = Requests::new(limits.request_wait_max);
+    let requests = Arc::new(requests);
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
-        let under_way = UnderWay::new(activity.clone());
         request.extensions_mut().insert(peer.clone());
-        let (router, clock) = (router.clone(), clock.clone());
+        let (router, clock, requests) = (router.clone(), clock.clone(), requests.clone());
         async move {
-            let mut response = router.oneshot(request).await?;
+            let mut response = requests.run(router.oneshot(request)).await?;
             // hyper would put the system's time here.
             if let Ok(date) = HeaderValue::from_str(&http_date(clock.now())) {
                 response.headers_mut().insert(DATE, date);
             }
-            Ok::<_, std::convert::Infallible>(response.map(|body| Guarded {
-                body,
-                _under_way: under_way,
-            }))
+            Ok::<_, std::convert::Infallible>(response)
         }
     });
     let io = TokioIo::new(stream);
@@ -248,7 +246,7 @@ async fn serve_one(io: BoxedIo, addr: SocketAddr, acceptor: TlsAcceptor, shared:
         drive(
             connection,
             http2::Connection::graceful_shutdown,
-            requests,
+            watcher,
             addr,
             shared,
         )
@@ -261,7 +259,7 @@ async fn serve_one(io: BoxedIo, addr: SocketAddr, acceptor: TlsAcceptor, shared:
         drive(
             connection,
             http1::Connection::graceful_shutdown,
-            requests,
+            watcher,
             addr,
             shared,
         )
@@ -269,11 +267,31 @@ async fn serve_one(io: BoxedIo, addr: SocketAddr, acceptor: TlsAcceptor, shared:
     }
 }
 
-/// Runs one connection until it ends, is silent for too long, or has drained after the stop.
+/// Runs one connection until it ends, is silent for too long, does not take its answers, or has drained after
+/// the stop.
 async fn drive<C>(
     connection: C,
     graceful_shutdown: impl Fn(Pin<&mut C>),
-    mut requests: watch::Receiver<Activity>,
+    requests: Watcher,
+    addr: SocketAddr,
+    shared: &Shared,
+) where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut late = requests.clone();
+    tokio::select! {
+        () = drive_while_read(connection, graceful_shutdown, requests, addr, shared) => {}
+        () = late.overdue() => {
+            tracing::debug!(%addr, "closed a connection whose peer does not end its request or read the answer");
+            shared.traffic.closed(Closed::Overdue);
+        }
+    }
+}
+
+async fn drive_while_read<C>(
+    connection: C,
+    graceful_shutdown: impl Fn(Pin<&mut C>),
+    mut requests: Watcher,
     addr: SocketAddr,
     shared: &Shared,
 ) where
@@ -283,18 +301,18 @@ async fn drive<C>(
     tokio::pin!(connection);
     let stopped = tokio::select! {
         ended = connection.as_mut() => return note_end(addr, ended, shared),
-        () = quiet(&mut requests, limits.handshake_wait_max, limits.idle_wait_max) => false,
+        () = requests.quiet(limits.handshake_wait_max, limits.idle_wait_max) => false,
         () = shared.stop.cancelled() => true,
     };
     graceful_shutdown(connection.as_mut());
     if !stopped {
-        if !requests.borrow().any {
+        if !requests.any() {
             shared.traffic.closed(Closed::Silent);
         }
         // A request that was sent before the peer heard of the end is still answered.
         tokio::select! {
             ended = connection.as_mut() => return note_end(addr, ended, shared),
-            () = quiet(&mut requests, GOODBYE_WAIT_MAX, GOODBYE_WAIT_MAX) => {
+            () = requests.quiet(GOODBYE_WAIT_MAX, GOODBYE_WAIT_MAX) => {
                 tracing::debug!(%addr, "closed a silent connection");
                 return;
             }
@@ -304,7 +322,7 @@ async fn drive<C>(
     tokio::select! {
         ended = connection.as_mut() => note_end(addr, ended, shared),
         // Nobody waits for an answer here.
-        () = quiet(&mut requests, GOODBYE_WAIT_MAX, Duration::MAX) => {}
+        () = requests.quiet(GOODBYE_WAIT_MAX, Duration::MAX) => {}
         () = tokio::time::sleep(limits.drain_wait_max) => {
             tracing::warn!(%addr, "connection did not end within the drain time");
         }
@@ -319,96 +337,27 @@ fn note_end(addr: SocketAddr, ended: hyper::Result<()>, shared: &Shared) {
     }
     shared.traffic.closed(if error.is_timeout() {
         Closed::Silent
+    } else if causes(&error).any(|cause| cause.is::<TookTooLong>()) {
+        Closed::Overdue
     } else {
         Closed::Unreadable
     });
 }
 
+fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause| (*cause).source())
+}
+
 /// Whether the connection just broke off, which says nothing of its peer.
 fn is_lost(error: &hyper::Error) -> bool {
-    let mut causes =
-        std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| (*cause).source());
     error.is_closed()
         || error.is_canceled()
         || error.is_incomplete_message()
-        || causes.any(|cause| match cause.downcast_ref::<std::io::Error>() {
+        || causes(error).any(|cause| match cause.downcast_ref::<std::io::Error>() {
             // Of TLS, what is no record or has no right signature comes so.
             Some(io) => io.kind() != std::io::ErrorKind::InvalidData,
             None => false,
         })
-}
-
-/// The requests of one connection.
-#[derive(Clone, Copy, Debug, Default)]
-struct Activity {
-    /// Whether one ever came.
-    any: bool,
-    under_way: usize,
-}
-
-/// Ends when no request has been under way for `later`, or for `first` if none ever came.
-async fn quiet(requests: &mut watch::Receiver<Activity>, first: Duration, later: Duration) {
-    loop {
-        let now = *requests.borrow_and_update();
-        if now.under_way > 0 {
-            if requests.changed().await.is_err() {
-                // The connection is about to end by itself.
-                return std::future::pending().await;
-            }
-            continue;
-        }
-        let wait = if now.any { later } else { first };
-        match tokio::time::timeout(wait, requests.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return std::future::pending().await,
-            Err(_) => return,
-        }
-    }
-}
-
-/// Counts a request as under way until it is dropped.
-struct UnderWay(Arc<watch::Sender<Activity>>);
-
-impl UnderWay {
-    fn new(activity: Arc<watch::Sender<Activity>>) -> Self {
-        activity.send_modify(|activity| {
-            activity.any = true;
-            activity.under_way += 1;
-        });
-        Self(activity)
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.send_modify(|activity| activity.under_way -= 1);
-    }
-}
-
-/// A response body whose request is under way until hyper drops it, which it does at its end.
-struct Guarded {
-    body: axum::body::Body,
-    _under_way: UnderWay,
-}
-
-impl Body for Guarded {
-    type Data = axum::body::Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 /// IMF-fixdate, as HTTP wants it.

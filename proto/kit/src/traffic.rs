@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Shortest time between two lines about the same listener.
-const LOG_EVERY: Duration = Duration::from_secs(10);
+pub(crate) const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Why a connection was closed on its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,15 +25,21 @@ pub enum Closed {
     Unreadable,
     /// After the handshake it asked for nothing.
     Silent,
+    /// It did not end its request, or did not read the answer.
+    Overdue,
+    /// Its address had the most when another needed a place.
+    MadeRoom,
 }
 
-const ALL: [Closed; 6] = [
+const ALL: [Closed; 8] = [
     Closed::AboveLimit,
     Closed::AnonymousAboveLimit,
     Closed::NoHandshake,
     Closed::SlowHandshake,
     Closed::Unreadable,
     Closed::Silent,
+    Closed::Overdue,
+    Closed::MadeRoom,
 ];
 
 /// What a listener has seen since its start.
@@ -55,6 +61,10 @@ pub struct Counts {
     pub unreadable: u64,
     /// Closed because they asked for nothing.
     pub silent: u64,
+    /// Closed because a request took too long.
+    pub overdue: u64,
+    /// Closed to make room for another address.
+    pub made_room: u64,
 }
 
 /// The traffic of one listener.
@@ -102,6 +112,8 @@ impl Traffic {
             slow_handshake: of(Closed::SlowHandshake),
             unreadable: of(Closed::Unreadable),
             silent: of(Closed::Silent),
+            overdue: of(Closed::Overdue),
+            made_room: of(Closed::MadeRoom),
         }
     }
 
@@ -132,9 +144,11 @@ impl Traffic {
             slow_handshake,
             unreadable,
             silent,
+            overdue,
+            made_room,
         ] = since;
         let listener = self.listener;
-        if above_limit + anonymous_above_limit > 0 {
+        if above_limit + anonymous_above_limit + made_room > 0 {
             tracing::warn!(
                 listener,
                 above_limit,
@@ -143,6 +157,8 @@ impl Traffic {
                 slow_handshake,
                 unreadable,
                 silent,
+                overdue,
+                made_room,
                 "closed connections, some because there were too many"
             );
         } else if since.iter().sum::<u64>() > 0 {
@@ -152,6 +168,7 @@ impl Traffic {
                 slow_handshake,
                 unreadable,
                 silent,
+                overdue,
                 "closed connections"
             );
         }

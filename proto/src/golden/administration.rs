@@ -256,6 +256,8 @@ fn status() -> Vec<Example> {
         slow_handshake: 2,
         unreadable: 9,
         silent: 11,
+        overdue: 12,
+        made_room: 13,
     };
     vec![
         Example::of(admin::GetStatusRequest {}),

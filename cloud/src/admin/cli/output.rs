@@ -286,19 +286,22 @@ impl Shown for wire::ListenerStatus {
             ("slow_handshake", json!(self.slow_handshake)),
             ("unreadable", json!(self.unreadable)),
             ("silent", json!(self.silent)),
+            ("overdue", json!(self.overdue)),
+            ("made_room", json!(self.made_room)),
         ]
     }
 }
 
-/// An attempt in a few words: which controller said what.
+/// An attempt in a few words: which agent, which controller it asked, and what came of it.
 fn asked(attempt: &wire::Attempt) -> String {
-    let controller = if attempt.controller.is_empty() {
-        attempt.agent_id.get(..8).unwrap_or(&attempt.agent_id)
-    } else {
-        &attempt.controller
-    };
+    let agent = attempt.agent_id.get(..8).unwrap_or(&attempt.agent_id);
+    let at = if attempt.controller.is_empty() { "" } else { "@" };
+    let controller = &attempt.controller;
     let reason = if attempt.reason.is_empty() { "" } else { ":" };
-    format!("{controller} {}{reason}{}", attempt.verdict, attempt.reason)
+    format!(
+        "{agent}{at}{controller} {}{reason}{}",
+        attempt.verdict, attempt.reason
+    )
 }
 
 fn attempt(attempt: &wire::Attempt) -> Value {

@@ -5,6 +5,9 @@
 //! what it took lately. So load spreads without everybody rushing to the one that looks best, and a
 //! slow agent gets less. What is not heard of for a while is forgotten by halves, so that an agent
 //! that was slow is tried again.
+//!
+//! One cloud has many tenants with few agents each: what a question costs here depends on the streams that serve
+//! its domain, not on all there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -32,7 +35,7 @@ const SESSION_RENEW: Duration = Duration::from_secs(4 * 60);
 const NEWEST: f64 = 0.2;
 /// The moving latency of a stream that answers nothing halves in this time.
 const HALF_LIFE: Duration = Duration::from_secs(10);
-/// Nobody is quicker than this: differences below it are noise. Also what is expected of a stranger.
+/// Nobody is quicker than this: differences below it are noise.
 const LATENCY_MIN: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
@@ -50,6 +53,10 @@ pub(super) struct Stream {
     pings: u64,
     latency: Duration,
     measured: Instant,
+    /// Whether `latency` says anything.
+    answered: bool,
+    /// When it is looked at again, its entry among the `looks`: not later than something is due.
+    look: Instant,
 }
 
 impl Stream {
@@ -65,6 +72,16 @@ impl Stream {
             pings: 0,
             latency: LATENCY_MIN,
             measured: now,
+            answered: false,
+            look: now + PING_IDLE,
+        }
+    }
+
+    /// When something is due.
+    fn due(&self) -> Instant {
+        match self.session {
+            Some(since) => self.ping_due().min(since + SESSION_RENEW),
+            None => self.ping_due(),
         }
     }
 
@@ -82,12 +99,8 @@ impl Stream {
         self.draining && self.outstanding.is_empty()
     }
 
-    fn takes(&self, tenant: TenantId, domain: &DomainName) -> bool {
-        self.session.is_some()
-            && !self.draining
-            && !self.drained
-            && self.attached.tenant == tenant
-            && self.attached.domains.contains(domain)
+    fn takes(&self) -> bool {
+        self.session.is_some() && !self.draining && !self.drained
     }
 
     fn has_room(&self) -> bool {
@@ -100,13 +113,24 @@ impl Stream {
         self.latency.mul_f64(left).max(LATENCY_MIN)
     }
 
-    /// What giving it one more would cost, in seconds; first whether it seems to be there at all.
-    fn cost(&self, now: Instant) -> (bool, f64) {
-        let silent = self
-            .pinged
-            .is_some_and(|at| now.saturating_duration_since(at) > PONG_EXPECTED);
-        let load = u32::try_from(self.outstanding.len() + 1).unwrap_or(u32::MAX);
-        (silent, self.latency_at(now).as_secs_f64() * f64::from(load))
+    /// Whether giving it one more costs less than giving it to `other`, or as much.
+    fn is_better(&self, other: &Self, now: Instant) -> bool {
+        // Of whom nothing is known is taken to be as quick as the other: neither to be flooded nor left out.
+        let known = self.answered && other.answered;
+        let cost = |stream: &Self| {
+            let silent = stream
+                .pinged
+                .is_some_and(|at| now.saturating_duration_since(at) > PONG_EXPECTED);
+            let load = u32::try_from(stream.outstanding.len() + 1).unwrap_or(u32::MAX);
+            let latency = if known {
+                stream.latency_at(now)
+            } else {
+                LATENCY_MIN
+            };
+            // First whether it seems to be there at all.
+            (silent, latency.as_secs_f64() * f64::from(load))
+        };
+        cost(self) <= cost(other)
     }
 }
 
@@ -134,6 +158,10 @@ pub(super) struct Streams {
     all: BTreeMap<StreamId, Stream>,
     /// The newest stream of each agent.
     newest: BTreeMap<AgentId, StreamId>,
+    /// Whose agents are registered for a domain, whether or not they take anything now.
+    serving: BTreeMap<TenantId, BTreeMap<DomainName, BTreeSet<StreamId>>>,
+    /// When each is looked at.
+    looks: BTreeSet<(Instant, StreamId)>,
 }
 
 impl Streams {
@@ -145,6 +173,53 @@ impl Streams {
         self.all.get(&id).map(|stream| stream.attached.agent)
     }
 
+    /// Changes a stream, if it is there. What becomes due sooner by that is noted; what becomes due later, which
+    /// every sign of life does, is found out when it is looked at.
+    fn change<T>(&mut self, id: StreamId, change: impl FnOnce(&mut Stream) -> T) -> Option<T> {
+        let stream = self.all.get_mut(&id)?;
+        let changed = change(stream);
+        let due = stream.due();
+        if due < stream.look {
+            self.looks.remove(&(stream.look, id));
+            self.looks.insert((due, id));
+            stream.look = due;
+        }
+        Some(changed)
+    }
+
+    fn serve(&mut self, id: StreamId, tenant: TenantId, domains: &BTreeSet<DomainName>) {
+        let of_tenant = self.serving.entry(tenant).or_default();
+        for domain in domains {
+            of_tenant.entry(domain.clone()).or_default().insert(id);
+        }
+    }
+
+    fn serve_no_more(&mut self, id: StreamId, tenant: TenantId, domains: &BTreeSet<DomainName>) {
+        let Some(of_tenant) = self.serving.get_mut(&tenant) else {
+            return;
+        };
+        for domain in domains {
+            if let Some(ids) = of_tenant.get_mut(domain) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    of_tenant.remove(domain);
+                }
+            }
+        }
+        if of_tenant.is_empty() {
+            self.serving.remove(&tenant);
+        }
+    }
+
+    /// Those that take a question about this domain now.
+    fn taking(&self, tenant: TenantId, domain: &DomainName) -> impl Iterator<Item = (StreamId, &Stream)> {
+        let ids = self.serving.get(&tenant).and_then(|domains| domains.get(domain));
+        ids.into_iter()
+            .flatten()
+            .filter_map(|id| Some((*id, self.all.get(id)?)))
+            .filter(|(_, stream)| stream.takes())
+    }
+
     /// Adds one. The agent's older stream, if it has one, and whether that one is done.
     pub(super) fn attach(
         &mut self,
@@ -153,7 +228,10 @@ impl Streams {
         now: Instant,
     ) -> Option<(StreamId, bool)> {
         let older = self.newest.insert(attached.agent, id);
-        self.all.insert(id, Stream::new(attached, now));
+        self.serve(id, attached.tenant, &attached.domains);
+        let stream = Stream::new(attached, now);
+        self.looks.insert((stream.look, id));
+        self.all.insert(id, stream);
         let older = older?;
         let stream = self.all.get_mut(&older)?;
         // The agent dialled anew. What it has may come back on the old stream, nothing new goes there.
@@ -164,6 +242,8 @@ impl Streams {
     /// Removes one, with the attempts that were on it.
     pub(super) fn detach(&mut self, id: StreamId) -> Option<BTreeSet<AttemptId>> {
         let stream = self.all.remove(&id)?;
+        self.looks.remove(&(stream.look, id));
+        self.serve_no_more(id, stream.attached.tenant, &stream.attached.domains);
         if self.newest.get(&stream.attached.agent) == Some(&id) {
             self.newest.remove(&stream.attached.agent);
         }
@@ -171,16 +251,14 @@ impl Streams {
     }
 
     pub(super) fn session_stands(&mut self, id: StreamId, now: Instant) {
-        if let Some(stream) = self.all.get_mut(&id) {
-            stream.session = Some(now);
-        }
+        self.change(id, |stream| stream.session = Some(now));
     }
 
     pub(super) fn heard(&mut self, id: StreamId, now: Instant) {
-        if let Some(stream) = self.all.get_mut(&id) {
+        self.change(id, |stream| {
             stream.heard = now;
             stream.pinged = None;
-        }
+        });
     }
 
     /// Nothing new goes there from now on. Whether it is done.
@@ -193,9 +271,15 @@ impl Streams {
 
     /// What the registry says of a stream's agent now.
     pub(super) fn refresh(&mut self, id: StreamId, domains: BTreeSet<DomainName>, drained: bool) {
-        if let Some(stream) = self.all.get_mut(&id) {
-            stream.attached.domains = domains;
-            stream.drained = drained;
+        let Some(stream) = self.all.get_mut(&id) else {
+            return;
+        };
+        stream.drained = drained;
+        if stream.attached.domains != domains {
+            let tenant = stream.attached.tenant;
+            let before = std::mem::replace(&mut stream.attached.domains, domains.clone());
+            self.serve_no_more(id, tenant, &before);
+            self.serve(id, tenant, &domains);
         }
     }
 
@@ -212,9 +296,7 @@ impl Streams {
     }
 
     pub(super) fn begin(&mut self, id: StreamId, attempt: AttemptId) {
-        if let Some(stream) = self.all.get_mut(&id) {
-            stream.outstanding.insert(attempt);
-        }
+        self.change(id, |stream| stream.outstanding.insert(attempt));
     }
 
     /// An attempt is over. Whether the stream is done.
@@ -230,6 +312,7 @@ impl Streams {
             let before = stream.latency_at(now);
             stream.latency = before.mul_f64(1.0 - NEWEST) + time.mul_f64(NEWEST);
             stream.measured = now;
+            stream.answered = true;
         }
     }
 
@@ -241,15 +324,11 @@ impl Streams {
 
     /// Whether a question about this domain would be given to an agent.
     pub(super) fn admit(&self, tenant: TenantId, domain: &DomainName) -> Result<(), NotAdmitted> {
-        let mut serving = self
-            .all
-            .values()
-            .filter(|stream| stream.takes(tenant, domain))
-            .peekable();
+        let mut serving = self.taking(tenant, domain).peekable();
         if serving.peek().is_none() {
             return Err(NotAdmitted::NoAgent);
         }
-        if serving.any(Stream::has_room) {
+        if serving.any(|(_, stream)| stream.has_room()) {
             Ok(())
         } else {
             Err(NotAdmitted::Busy)
@@ -266,177 +345,67 @@ impl Streams {
         chance: &mut dyn FnMut(u64) -> u64,
     ) -> Choice {
         let fitting: Vec<_> = self
-            .all
-            .iter()
-            .filter(|(_, stream)| stream.takes(tenant, domain) && !tried.contains(&stream.attached.agent))
+            .taking(tenant, domain)
+            .filter(|(_, stream)| !tried.contains(&stream.attached.agent))
             .collect();
         let free: Vec<_> = fitting.iter().filter(|(_, stream)| stream.has_room()).collect();
         let mut draw = |from: usize| usize::try_from(chance(from as u64)).unwrap_or(0).min(from - 1);
         match free.len() {
             0 if fitting.is_empty() => Choice::Nobody,
             0 => Choice::AllBusy,
-            1 => Choice::Stream(*free[0].0),
+            1 => Choice::Stream(free[0].0),
             many => {
                 let first = draw(many);
                 // Another one, each of the others with the same chance.
                 let second = (first + 1 + draw(many - 1)) % many;
                 let (one, other) = (free[first], free[second]);
-                let better = one.1.cost(now) <= other.1.cost(now);
-                Choice::Stream(*if better { one.0 } else { other.0 })
+                Choice::Stream(if one.1.is_better(other.1, now) {
+                    one.0
+                } else {
+                    other.0
+                })
             }
         }
     }
 
-    /// When [`Streams::due`] next has something.
+    /// When [`Streams::due`] is to be called next. It may find that nothing is due yet.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let times = self.all.values().flat_map(|stream| {
-            let renewal = stream.session.map(|since| since + SESSION_RENEW);
-            [Some(stream.ping_due()), renewal].into_iter().flatten()
-        });
-        times.min()
+        self.looks.first().map(|(look, _)| *look)
     }
 
     /// What is due at `now`.
     pub(super) fn due(&mut self, now: Instant) -> Due {
         let mut due = Due::default();
-        for (id, stream) in &mut self.all {
-            if stream.session.is_some_and(|since| since + SESSION_RENEW <= now) {
-                stream.session = Some(now);
-                due.announce.push(*id);
-            }
-            if stream.ping_due() > now {
-                continue;
-            }
+        let looks = self.looks.iter().take_while(|(look, _)| *look <= now);
+        for (_, id) in looks.copied().collect::<Vec<_>>() {
+            self.look(id, now, &mut due);
+        }
+        due
+    }
+
+    fn look(&mut self, id: StreamId, now: Instant, due: &mut Due) {
+        let Some(stream) = self.all.get_mut(&id) else {
+            return;
+        };
+        if stream.session.is_some_and(|since| since + SESSION_RENEW <= now) {
+            stream.session = Some(now);
+            due.announce.push(id);
+        }
+        if stream.ping_due() <= now {
             if stream.pinged.is_some() {
-                due.silent.push(*id);
+                // It is detached by whoever asked.
+                due.silent.push(id);
             } else {
                 stream.pinged = Some(now);
                 stream.pings += 1;
-                due.ping.push((*id, stream.pings));
+                due.ping.push((id, stream.pings));
             }
         }
-        due
+        self.looks.remove(&(stream.look, id));
+        stream.look = stream.due();
+        self.looks.insert((stream.look, id));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn attached(number: u8) -> Attached {
-        Attached {
-            since: Timestamp::from_unix_ms(0),
-            agent: AgentId::from_bytes([number; 16]),
-            tenant: TenantId::from_bytes([1; 16]),
-            domains: ["corp.example".parse().unwrap()].into(),
-            drained: false,
-        }
-    }
-
-    struct World {
-        streams: Streams,
-        now: Instant,
-        draws: u64,
-        attempts: u64,
-    }
-
-    impl World {
-        fn new(agents: u8) -> Self {
-            let now = postern_kit::clock::monotonic();
-            let mut streams = Streams::default();
-            for number in 1..=agents {
-                streams.attach(StreamId(number.into()), attached(number), now);
-                streams.session_stands(StreamId(number.into()), now);
-            }
-            Self {
-                streams,
-                now,
-                draws: 0,
-                attempts: 0,
-            }
-        }
-
-        fn choose(&mut self) -> u64 {
-            let (tenant, domain) = (TenantId::from_bytes([1; 16]), "corp.example".parse().unwrap());
-            let draws = &mut self.draws;
-            // A generator that visits everybody: the test is about what is made of its draws.
-            let mut chance = |bound: u64| {
-                *draws = draws
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                (*draws >> 33) % bound
-            };
-            match self
-                .streams
-                .choose(tenant, &domain, &BTreeSet::new(), self.now, &mut chance)
-            {
-                Choice::Stream(StreamId(number)) => number,
-                other => panic!("{other:?}"),
-            }
-        }
-
-        /// Gives out as many questions that stay; how many each stream has.
-        fn load(&mut self, questions: usize) -> BTreeMap<u64, usize> {
-            let mut shares = BTreeMap::new();
-            for _ in 0..questions {
-                let to = self.choose();
-                self.attempts += 1;
-                self.streams.begin(StreamId(to), AttemptId(self.attempts));
-                *shares.entry(to).or_default() += 1;
-            }
-            shares
-        }
-    }
-
-    #[test]
-    fn equal_agents_get_equal_shares() {
-        let shares = World::new(4).load(400);
-        assert!(
-            shares.values().all(|share| (90..=110).contains(share)),
-            "{shares:?}"
-        );
-    }
-
-    #[test]
-    fn a_slow_agent_gets_less_and_is_tried_again_later() {
-        let mut world = World::new(2);
-        for _ in 0..20 {
-            world
-                .streams
-                .took(StreamId(1), Duration::from_millis(900), world.now);
-            world
-                .streams
-                .took(StreamId(2), Duration::from_millis(100), world.now);
-        }
-        let shares = world.load(100);
-        // Two agents: the cost decides every time, so the shares are as the speeds.
-        assert!((8..=12).contains(&shares[&1]), "{shares:?}");
-        world.now += Duration::from_secs(120);
-        let shares = world.load(100);
-        assert!(
-            shares[&1] > 80,
-            "both are forgotten, and it has less to do: {shares:?}"
-        );
-    }
-
-    #[test]
-    fn an_agent_that_does_not_answer_its_ping_is_avoided() {
-        let mut world = World::new(2);
-        world.streams.begin(StreamId(1), AttemptId(1000));
-        world.now += Duration::from_secs(2);
-        world.streams.heard(StreamId(2), world.now);
-        assert_eq!(world.streams.due(world.now).ping, [(StreamId(1), 1)]);
-        world.now += Duration::from_millis(501);
-        assert_eq!(world.load(50), [(2, 50)].into());
-    }
-
-    #[test]
-    fn a_held_agent_gets_nothing_and_keeps_its_stream() {
-        let mut world = World::new(2);
-        world.streams.set_drained(AgentId::from_bytes([1; 16]), true);
-        assert_eq!(world.load(10), [(2, 10)].into());
-        assert!(world.streams.presence(AgentId::from_bytes([1; 16])).is_some());
-        world.streams.set_drained(AgentId::from_bytes([1; 16]), false);
-        assert!(world.load(10)[&1] > 0);
-    }
-}
+mod tests;

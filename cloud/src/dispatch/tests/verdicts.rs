@@ -168,6 +168,19 @@ async fn an_agent_that_handed_a_question_back_has_no_say_any_more() {
 }
 
 #[tokio::test]
+async fn who_lost_its_registration_has_no_say_any_more() {
+    let (world, mut agent) = World::with_agent().await;
+    let (judgement, ()) = tokio::join!(world.ask(), async {
+        let sealer = agent.take().await;
+        world.trusting.tenants.delete(world.contoso).await.unwrap();
+        world.dispatch.check_registrations();
+        until(|| world.in_flight(&agent).is_none()).await;
+        agent.send(seal(sealer, Verdict::Accepted)).await;
+    });
+    assert_eq!(judgement.verdict, LOST);
+}
+
+#[tokio::test]
 async fn a_verdict_after_its_time_changes_nothing() {
     let (world, mut agent) = World::with_agent().await;
     tokio::time::pause();

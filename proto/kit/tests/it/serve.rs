@@ -1,23 +1,24 @@
 //! What a listener puts up with, and how it ends.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::get;
+use axum::routing::{get, post};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use postern_kit::Seams;
 use postern_kit::dial::Connector;
 use postern_kit::net::BoxedIo;
-use postern_kit::serve::{Limits, Peer, https};
+use postern_kit::serve::{Lasting, Limits, Peer, https};
 use postern_kit::tasks::Tasks;
 use postern_kit::tls::{self, ClientTrust, Identity, ServerTrust, Versions};
 use postern_kit::traffic::{Counts, Traffic};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
@@ -76,6 +77,25 @@ impl World {
                     let first = futures::stream::iter([Ok("first")]);
                     Body::from_stream(futures::StreamExt::chain(first, rest))
                 }),
+            );
+        let endless = || {
+            let lines = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b'x'; 4096]));
+            Body::from_stream(lines)
+        };
+        let router = router
+            .route("/endless", get(move || async move { endless() }))
+            .route(
+                "/lasting",
+                get(|| async {
+                    let never = futures::stream::pending::<io::Result<Vec<u8>>>();
+                    let first = futures::stream::iter([Ok(b"first".to_vec())]);
+                    let body = Body::from_stream(futures::StreamExt::chain(first, never));
+                    (axum::Extension(Lasting), body)
+                }),
+            )
+            .route(
+                "/taken",
+                post(|body: axum::body::Bytes| async move { body.len().to_string() }),
             );
         let traffic = Arc::new(Traffic::new("door"));
         let serving = https(
@@ -136,6 +156,13 @@ impl World {
             let _ = stream.read_to_end(&mut answer).await;
         }
         String::from_utf8(answer).unwrap()
+    }
+
+    /// A connection without TLS from another address of this machine.
+    async fn raw_from(&self, from: impl Into<IpAddr>) -> io::Result<BoxedIo> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(from.into(), 0))?;
+        Ok(Box::new(socket.connect(self.addr).await?))
     }
 
     async fn end(self) {
@@ -365,6 +392,108 @@ async fn anonymous_peers_do_not_take_the_places_of_those_with_certificates() {
     });
     assert!(answer.ends_with("slow"), "{answer}");
     assert_eq!(world.traffic.counts().anonymous_above_limit, 1);
+    world.stop.cancel();
+    world.end().await;
+}
+
+fn hasty() -> Limits {
+    Limits {
+        request_wait_max: Duration::from_millis(300),
+        ..Limits::default()
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_told_so_and_its_connection_goes_on() {
+    let world = World::new(hasty()).await;
+    let (mut sender, _ended) = world.http2().await;
+    // The handler waits, the request's body never ends, the answer's body never ends.
+    let waits = sender.send_request(uri("/slow")).await.unwrap();
+    assert_eq!(waits.status(), 408);
+    let never = futures::stream::pending::<io::Result<Vec<u8>>>();
+    let body = Body::from_stream(never);
+    let request = http::Request::post("https://localhost/taken").body(body).unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 408);
+    let stream = sender.send_request(uri("/stream")).await.unwrap();
+    assert_eq!(stream.status(), 200);
+    let body = axum::body::to_bytes(Body::new(stream.into_body()), 1024);
+    timeout(SOON, body).await.unwrap().unwrap_err();
+    let quick = sender.send_request(uri("/quick")).await.unwrap();
+    assert_eq!(quick.status(), 200);
+    assert!(world.get("/slow").await.starts_with("HTTP/1.1 408"));
+    world.stop.cancel();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_the_answer_is_closed() {
+    let world = World::new(hasty()).await;
+    for alpn in ["h2", "http/1.1"] {
+        let mut stream = world.connect(&[alpn], None).await.unwrap();
+        if alpn == "h2" {
+            let io = TokioIo::new(stream);
+            let (mut sender, connection) = http2::handshake::<_, _, Body>(TokioExecutor::new(), io)
+                .await
+                .unwrap();
+            let (tell, ended) = oneshot::channel();
+            world.seams.tasks.spawn("client", async move {
+                let _ = connection.await;
+                let _ = tell.send(());
+            });
+            // Kept and not read: the peer's window is full soon.
+            let _answer = sender.send_request(uri("/endless")).await.unwrap();
+            timeout(SOON, ended).await.unwrap().unwrap();
+        } else {
+            let request = b"GET /endless HTTP/1.1\r\nhost: localhost\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+            // What is in buffers when it is closed can still be read.
+            let open = async {
+                while world.traffic.counts().overdue < 2 {
+                    tokio::task::yield_now().await
+                }
+            };
+            let in_time = timeout(SOON, open).await;
+            assert!(in_time.is_ok(), "{:?}", world.traffic.counts());
+        }
+    }
+    assert_eq!(world.traffic.counts().overdue, 2);
+    world.stop.cancel();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_is_meant_to_last_lasts() {
+    let world = World::new(hasty()).await;
+    let (mut sender, mut ended) = world.http2().await;
+    let lasting = sender.send_request(uri("/lasting")).await.unwrap();
+    assert!(timeout(hasty().request_wait_max * 8, &mut ended).await.is_err());
+    assert_eq!(sender.send_request(uri("/quick")).await.unwrap().status(), 200);
+    drop(lasting);
+    world.stop.cancel();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_holds_all_connections_makes_room_for_another_address() {
+    let world = World::new(Limits {
+        connections_max: 8,
+        ..Limits::default()
+    })
+    .await;
+    let mut greedy = Vec::new();
+    for _ in 0..8 {
+        greedy.push(world.raw_from([127, 0, 0, 2]).await.unwrap());
+    }
+    // Its own ninth finds none.
+    let mut ninth = world.raw_from([127, 0, 0, 2]).await.unwrap();
+    let end = timeout(SOON, ninth.read(&mut [0])).await.unwrap();
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    let answer = world.get("/quick").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let end = timeout(SOON, greedy[0].read(&mut [0])).await.unwrap();
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    let counts = world.traffic.counts();
+    assert_eq!((counts.above_limit, counts.made_room), (1, 1));
     world.stop.cancel();
     world.end().await;
 }
