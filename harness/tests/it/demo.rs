@@ -26,5 +26,8 @@ async fn without_hand_off_the_demo_says_that_users_noticed() {
     let (agree, report) = play(act_without_hand_off().unwrap()).await;
     // Killed, hung, all killed, one back: the last two are no matter of hand-off.
     assert_eq!(agree, [false, false, true, true], "{report}");
-    assert!(report.contains("DIFFERS") && report.contains("UNAVAILABLE"), "{report}");
+    assert!(
+        report.contains("DIFFERS") && report.contains("UNAVAILABLE"),
+        "{report}"
+    );
 }

@@ -10,6 +10,7 @@ mod drain_under_load;
 mod failover;
 mod import;
 mod office;
+mod overload;
 mod process;
 mod programs;
 mod rush;
