@@ -11,6 +11,7 @@ use postern_kit::{Seams, process};
 use tokio_util::sync::CancellationToken;
 
 use crate::demo;
+use crate::experiment::cli::{self as experiment, ExperimentArgs};
 use crate::load::{self, cli::LoadArgs};
 use crate::run::cli::{self as scenario, ScenarioArgs};
 use crate::stories::cli::{self as story, StoryArgs};
@@ -34,6 +35,8 @@ enum Command {
     Load(LoadArgs),
     /// Stories that the whole system goes through: runs and checks them, and says how they are written.
     Scenario(ScenarioArgs),
+    /// Runs a scenario over a grid of parameters, and writes figures and plots.
+    Experiment(ExperimentArgs),
     /// Plays a story in simulated time, from a seed.
     Story(StoryArgs),
     /// postern-cloud, with its own arguments.
@@ -84,6 +87,7 @@ fn run(command: Command) -> Result<ExitCode, Failed> {
     match command {
         // The simulation has runtimes of its own, one for each host.
         Command::Story(args) => story::run(&args, &mut std::io::stdout()),
+        Command::Experiment(args) => experiment::run(args, &mut std::io::stdout()),
         Command::Scenario(args) => scenario::run(args, &mut std::io::stdout()),
         Command::Demo(args) => block_on(demo(args)),
         Command::Load(args) => block_on(done(load::cli::run(args, &mut std::io::stdout()))),

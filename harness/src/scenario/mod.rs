@@ -13,11 +13,12 @@ pub mod cli;
 pub mod fault;
 pub mod file;
 mod meaning;
-mod mistakes;
+pub(crate) mod mistakes;
 mod plan;
 mod schedule;
-mod schema;
-mod shape;
+pub(crate) mod schema;
+pub mod set;
+pub(crate) mod shape;
 mod units;
 mod words;
 

@@ -5,6 +5,7 @@
 mod admin;
 mod attack;
 mod drain;
+mod experiments;
 mod failover;
 mod import;
 mod office;
