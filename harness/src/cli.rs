@@ -11,6 +11,7 @@ use postern_kit::{Seams, process};
 use tokio_util::sync::CancellationToken;
 
 use crate::demo;
+use crate::experiment::cli::{self as experiment, ExperimentArgs};
 use crate::load::{self, cli::LoadArgs};
 use crate::run::cli::{self as scenario, ScenarioArgs};
 use crate::simulate::cli::{self as simulate, ReplayArgs, ShrinkArgs, SimulateArgs};
@@ -41,6 +42,8 @@ enum Command {
     Replay(ReplayArgs),
     /// Looks for the smallest case that still fails in the same way.
     Shrink(ShrinkArgs),
+    /// Runs a scenario over a grid of parameters, and writes figures and plots.
+    Experiment(ExperimentArgs),
     /// Plays a story in simulated time, from a seed.
     Story(StoryArgs),
     /// postern-cloud, with its own arguments.
@@ -91,6 +94,7 @@ fn run(command: Command) -> Result<ExitCode, Failed> {
     match command {
         // The simulation has runtimes of its own, one for each host.
         Command::Story(args) => story::run(&args, &mut std::io::stdout()),
+        Command::Experiment(args) => experiment::run(args, &mut std::io::stdout()),
         Command::Scenario(args) => scenario::run(args, &mut std::io::stdout()),
         Command::Simulate(args) => simulate::simulate(&args, &mut std::io::stdout()),
         Command::Replay(args) => simulate::again(&args, &mut std::io::stdout()),

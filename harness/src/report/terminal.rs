@@ -49,7 +49,7 @@ impl Styling {
         self.paint(Style::new().bold(), text)
     }
 
-    fn soft(self, text: &str) -> String {
+    pub(super) fn soft(self, text: &str) -> String {
         self.paint(Style::new().dimmed(), text)
     }
 }
@@ -319,19 +319,19 @@ fn list(to: &mut String, runs: &[&RunReport], styling: Styling) {
 }
 
 /// Columns with two blanks between them.
-fn table() -> Table {
+pub(super) fn table() -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table
 }
 
-fn align(table: &mut Table, column: usize) {
+pub(super) fn align(table: &mut Table, column: usize) {
     if let Some(column) = table.column_mut(column) {
         column.set_cell_alignment(CellAlignment::Right);
     }
 }
 
-fn indent(to: &mut String, table: &Table, by: usize) {
+pub(super) fn indent(to: &mut String, table: &Table, by: usize) {
     for line in table.lines() {
         // The table's own margin.
         let line = line.strip_prefix(' ').unwrap_or(&line);

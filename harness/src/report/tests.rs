@@ -416,7 +416,8 @@ fn an_experiment_has_a_line_for_each_run_and_its_spread() {
             "status",
             "availability [%]",
             "latency p99 [ms]",
-            "digest"
+            "digest",
+            "repeat"
         ]
     );
     let lines: Vec<_> = reader.records().collect::<Result<_, _>>().unwrap();

@@ -105,6 +105,8 @@ pub enum Typed {
     Nul,
     /// A wrong password for a name that nobody has.
     Unknown,
+    /// The right password, by an attacker who guessed it.
+    Guessed,
 }
 
 /// How a sign-in ends for its caller.

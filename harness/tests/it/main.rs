@@ -8,6 +8,7 @@ mod crowd;
 mod demo;
 mod drain;
 mod drain_under_load;
+mod experiments;
 mod failover;
 mod import;
 mod office;
