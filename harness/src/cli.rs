@@ -124,13 +124,17 @@ async fn done<E: Into<Failed>>(work: impl Future<Output = Result<(), E>>) -> Res
 
 async fn demo(args: DemoArgs) -> Result<ExitCode, Failed> {
     process::forbid_core_dumps()?;
+    // Every connection is an open file.
+    process::raise_open_files()?;
     telemetry::start(&args.log, false)?;
     // A port that somebody else has is no reason to fail a story that nobody visits.
     let port = if args.once { 0 } else { args.port };
     let seams = Seams::real();
     let page = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     if !args.once {
-        return live(page, args.rate, seams).await;
+        return live(page, args.rate, seams)
+            .await
+            .map_err(|error| other_port(error, port));
     }
     let lab = demo::start(page, seams.clone()).await?;
     let scenes = demo::play(&lab).await?;
@@ -144,6 +148,19 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, Failed> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// With what to do about it, if the page's port is somebody else's.
+fn other_port(error: Failed, port: u16) -> Failed {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::AddrInUse) {
+            return format!("port {port} is in use; choose another one with --port, 0 is any").into();
+        }
+        cause = error.source();
+    }
+    error
 }
 
 async fn live(page: SocketAddr, rate: u32, seams: Seams) -> Result<ExitCode, Failed> {

@@ -104,6 +104,8 @@ fn whose(people: &People, number: u64, wrong: u64) -> Option<(&str, &str)> {
 /// # Errors
 /// What did not start or cannot be measured.
 pub async fn run(args: LoadArgs, out: &mut (dyn Write + Send)) -> Result<(), Failed> {
+    // Every connection is an open file, and a thousand agents are as many connections.
+    postern_kit::process::raise_open_files()?;
     match args.command {
         Command::SignIn {
             common,
@@ -201,13 +203,17 @@ where
             .map(|((name, before), (_, after))| Cost::between(name, before, after))
             .collect(),
     };
-    lab.stop().await?;
+    // First of all: the processes may not end well, and the figures are there.
     if common.json {
         writeln!(out, "{}", report.json())?;
     } else {
         write!(out, "{}", report.text())?;
     }
-    Ok(())
+    lab.stop().await?;
+    match report.judged() {
+        0 => Err(format!("no password of {} was judged: nothing was measured", plan.count()).into()),
+        _ => Ok(()),
+    }
 }
 
 fn accounts(lab: &ProcessLab) -> std::io::Result<Vec<(String, Usage)>> {
