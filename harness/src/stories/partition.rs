@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postern_kit::random;
 use postern_proto::wire::signin::sign_in_response::Outcome;
 
 use super::stage::{CORP, Failed, Stage, count, ensure, people};
@@ -69,6 +70,8 @@ pub(super) fn partition_and_repair(stage: &mut Stage) -> Result<(), Failed> {
 
 /// From when an idle agent falls silent until the cloud knows: it is pinged after 30 s and has 2 to answer.
 const IDLE_NOTICED_MAX: Duration = Duration::from_secs(32);
+/// The cut falls anywhere in so many milliseconds, in which there is a ping.
+const PINGED_EVERY_MS: u64 = 30_000;
 /// The moments at which that is looked at, and what the way takes.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// From when its link is back until it is attached again: it pings every 30 s, has 10 to hear, and then dials.
@@ -79,8 +82,8 @@ const IDLE_BACK_MAX: Duration = Duration::from_secs(60);
 pub(super) fn idle_agent_is_cut_off(stage: &mut Stage) -> Result<(), Failed> {
     let (directory, _) = people(1);
     let mut world = stage.world(Topology::of(TenantPlan::new(CORP, directory.build(), 2)))?;
-    // Idle for long enough that a ping has come and gone.
-    let cut = SECOND * 100;
+    // Idle for long enough that pings have come and gone, and at any moment between two of them.
+    let cut = SECOND * 100 + Duration::from_millis(random::below(&stage.random(), PINGED_EVERY_MS));
     let (a, b) = ("agent1".to_owned(), "cloud".to_owned());
     world.at(cut, Fault::Partition { a, b });
     let noticed = until(&mut world, cut, IDLE_NOTICED_MAX, 1)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::join_all;
 use postern_cloud::config::Limits;
 use postern_directory_mock::Server;
 use postern_harness::check::Logged;
@@ -32,7 +33,7 @@ pub(crate) const SPARE: usize = 200;
 /// What the directory takes for a bind, and what shortly before something happens to an agent, so that it holds
 /// requests.
 const DELAY: Duration = Duration::from_millis(50);
-const SLOW: Duration = Duration::from_secs(1);
+pub(crate) const SLOW: Duration = Duration::from_secs(1);
 /// Requests that an agent holds when something happens to it, at least.
 pub(crate) const HELD: usize = 20;
 /// Sign-ins before that, so that all are under way.
@@ -101,6 +102,14 @@ impl Crowd {
         answers
     }
 
+    /// The first so many sign in at once.
+    pub(crate) async fn together(&self, people: usize) -> Answers {
+        join_all((0..people).map(async |person| (person, self.sign_in(person).await)))
+            .await
+            .into_iter()
+            .collect()
+    }
+
     pub(crate) async fn sign_in(&self, person: usize) -> Answer {
         let (username, right) = &self.people[person];
         let password = if mistypes(person) { WRONG } else { right };
@@ -146,10 +155,15 @@ pub(crate) fn directory(lab: &ProcessLab) -> &Server {
 /// Waits until an agent holds [`HELD`] requests under load, whose answers are still a while away. Its place.
 pub(crate) async fn busy_agent(lab: &mut ProcessLab) -> usize {
     directory(lab).journal().wait_for(BEFORE).await;
+    holding_agent(lab, HELD).await
+}
+
+/// The same for any number of requests, and whoever signs in.
+pub(crate) async fn holding_agent(lab: &mut ProcessLab, held: usize) -> usize {
     directory(lab).faults().set_latency(SLOW);
     let busiest = eventually("an agent holds requests", async || {
         let agents = lab.agents(0).await.unwrap();
-        let mut busy = agents.iter().filter(|agent| agent.in_flight as usize >= HELD);
+        let mut busy = agents.iter().filter(|agent| agent.in_flight as usize >= held);
         busy.next().map(|agent| agent.id.clone())
     })
     .await;
@@ -192,13 +206,12 @@ pub(crate) fn noticed(
     records: &BTreeMap<usize, Logged>,
 ) -> Vec<String> {
     let mut noticed = Vec::new();
-    for person in 0..rush() {
+    for (&person, answer) in answers {
         let expected = if mistypes(person) {
             Outcome::Refused
         } else {
             Outcome::SignedIn
         };
-        let answer = &answers[&person];
         if answer.outcome != Ok(expected) {
             noticed.push(format!(
                 "{person} was told {:?}, not {expected:?}",
