@@ -225,10 +225,12 @@ mod tests {
                 assert_eq!(done.unwrap(), paths);
                 for path in paths {
                     let reached = path.split(['.', '[', ']']).filter(|step| !step.is_empty());
-                    let value = reached.fold(Some(Value::Table(file.clone())), |at, step| match at? {
-                        Value::Array(items) => items.get(step.parse::<usize>().unwrap()).cloned(),
+                    let inner = |at: Value, step: &str| match at {
+                        Value::Array(items) => items.get(step.parse::<usize>().ok()?).cloned(),
                         other => other.get(step).cloned(),
-                    });
+                    };
+                    let mut steps = reached;
+                    let value = steps.try_fold(Value::Table(file.clone()), inner);
                     assert_eq!(value, Some(setting.value.clone()), "{path}");
                 }
             }
