@@ -42,7 +42,8 @@ pub(super) struct Parameter {
     pub(super) name: String,
     /// What it is, for the axis.
     pub(super) about: Option<String>,
-    /// The field of the scenario, such as "limits.budget", "tenant[0].agents", "fault[death].for" or "load[*].rate".
+    /// The field of the scenario, such as `limits.budget`, `tenant[0].agents`, `fault[death].for` or
+    /// `load[*].rate`.
     pub(super) field: Option<String>,
     /// The values that the field takes, as in the scenario's file.
     pub(super) values: Option<Vec<Value>>,

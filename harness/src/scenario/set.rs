@@ -224,11 +224,13 @@ mod tests {
             Ok(paths) => {
                 assert_eq!(done.unwrap(), paths);
                 for path in paths {
-                    let mut reached = path.split(['.', '[', ']']).filter(|step| !step.is_empty());
-                    let value = reached.try_fold(Value::Table(file.clone()), |at, step| match at {
-                        Value::Array(items) => items.get(step.parse::<usize>().unwrap()).cloned(),
+                    let reached = path.split(['.', '[', ']']).filter(|step| !step.is_empty());
+                    let inner = |at: Value, step: &str| match at {
+                        Value::Array(items) => items.get(step.parse::<usize>().ok()?).cloned(),
                         other => other.get(step).cloned(),
-                    });
+                    };
+                    let mut steps = reached;
+                    let value = steps.try_fold(Value::Table(file.clone()), inner);
                     assert_eq!(value, Some(setting.value.clone()), "{path}");
                 }
             }

@@ -37,6 +37,37 @@ fn every_experiment_of_the_house_is_right() {
     assert!(checked >= 3, "{checked}");
 }
 
+#[test]
+fn the_example_of_the_page_is_right_and_its_mistake_is_told_as_the_page_shows_it() {
+    let page = std::fs::read_to_string(root().join("docs/experiments.md")).unwrap();
+    let example = page
+        .split("```toml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    // Beside the house's scenarios.
+    let scenarios = root()
+        .canonicalize()
+        .unwrap()
+        .join("harness/experiments/scenarios");
+    let example = example.replace("scenarios/", &format!("{}/", scenarios.display()));
+    let file = folder.path().join("turned-away.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        postern(&["check", file.to_str().unwrap()])
+    };
+    let told = check(&example);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
+    let told = check(&example.replace("[2, 4, 8]", "[2, 4, 800]"));
+    assert_eq!(told.status.code(), Some(1));
+    let told = String::from_utf8(told.stdout).unwrap();
+    let shown = page.lines().find(|line| line.starts_with("error: ")).unwrap();
+    assert!(told.contains(shown), "the page should show\n{told}");
+}
+
 const SCENARIO: &str = "title = 'Somebody signs in'\nduration = '10s'\n[[tenant]]\nname = 'contoso'\nusers = { ok = 5 }\n\
     controllers = [{ latency = '5ms' }]\nagents = 1\n[[load]]\nrate = '2/s'\n";
 
