@@ -11,6 +11,7 @@ use postern_kit::{Seams, process};
 use tokio_util::sync::CancellationToken;
 
 use crate::demo;
+use crate::experiment::cli::{self as experiment, ExperimentArgs};
 use crate::load::{self, cli::LoadArgs};
 use crate::planted::cli::{self as planted, PlantedArgs};
 use crate::run::cli::{self as scenario, ScenarioArgs};
@@ -44,6 +45,8 @@ enum Command {
     Shrink(ShrinkArgs),
     /// Plants bugs in a copy of the source, one by one, and says whether the scenarios see them.
     Planted(PlantedArgs),
+    /// Runs a scenario over a grid of parameters, and writes figures and plots.
+    Experiment(ExperimentArgs),
     /// Plays a story in simulated time, from a seed.
     Story(StoryArgs),
     /// postern-cloud, with its own arguments.
@@ -94,6 +97,7 @@ fn run(command: Command) -> Result<ExitCode, Failed> {
     match command {
         // The simulation has runtimes of its own, one for each host.
         Command::Story(args) => story::run(&args, &mut std::io::stdout()),
+        Command::Experiment(args) => experiment::run(args, &mut std::io::stdout()),
         Command::Scenario(args) => scenario::run(args, &mut std::io::stdout()),
         Command::Simulate(args) => simulate::simulate(&args, &mut std::io::stdout()),
         Command::Replay(args) => simulate::again(&args, &mut std::io::stdout()),
@@ -124,19 +128,23 @@ async fn done<E: Into<Failed>>(work: impl Future<Output = Result<(), E>>) -> Res
 
 async fn demo(args: DemoArgs) -> Result<ExitCode, Failed> {
     process::forbid_core_dumps()?;
+    // Every connection is an open file.
+    process::raise_open_files()?;
     telemetry::start(&args.log, false)?;
     // A port that somebody else has is no reason to fail a story that nobody visits.
     let port = if args.once { 0 } else { args.port };
     let seams = Seams::real();
     let page = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     if !args.once {
-        return live(page, args.rate, seams).await;
+        return live(page, args.rate, seams)
+            .await
+            .map_err(|error| other_port(error, port));
     }
     let lab = demo::start(page, seams.clone()).await?;
     let scenes = demo::play(&lab).await?;
     print(&demo::report(&scenes))?;
     lab.stop().await?;
-    let events = demo::fail(&seams).await?;
+    let events = demo::fail(demo::act()?, &seams).await?;
     print(&format!("\n{}", demo::report_failures(&events)))?;
     let agree = scenes.iter().all(demo::Scene::agrees) && events.iter().all(demo::Event::agrees);
     Ok(if agree {
@@ -144,6 +152,19 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, Failed> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// With what to do about it, if the page's port is somebody else's.
+fn other_port(error: Failed, port: u16) -> Failed {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::AddrInUse) {
+            return format!("port {port} is in use; choose another one with --port, 0 is any").into();
+        }
+        cause = error.source();
+    }
+    error
 }
 
 async fn live(page: SocketAddr, rate: u32, seams: Seams) -> Result<ExitCode, Failed> {

@@ -5,6 +5,7 @@
 //! * [`client`]: the ways in, as users have them.
 //! * [`canary`]: looks for passwords where none may be.
 //! * [`check`]: whether a run was as it must be: the invariants, and a reference model.
+//! * [`experiment`]: scenarios over grids of parameters.
 //! * [`load`]: how much it takes, how fast, at what cost.
 //! * [`planted`]: bugs on purpose, and whether the simulation sees them.
 //! * [`report`]: what a run came to, for people and programmes.
@@ -20,6 +21,7 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod demo;
+pub mod experiment;
 pub mod lab;
 pub mod load;
 pub mod planted;

@@ -152,8 +152,10 @@ fn misrecorded(
                 Some(chances) => (chances.there, chances.deleted),
                 None => (false, true),
             };
+            // Who it was, a store that fails does not say.
+            let unknown = outcome == Outcome::Unavailable && unwritable();
             let right = if record.account.is_none() {
-                deleted
+                deleted || unknown
             } else {
                 there && record.account == request.account
             };

@@ -491,7 +491,7 @@ impl Honest {
 
 fn password(typed: Typed, person: Person, change: u32) -> Attempted {
     match typed {
-        Typed::Right => Attempted::Of(person, change),
+        Typed::Right | Typed::Guessed => Attempted::Of(person, change),
         Typed::Old if change > 0 => Attempted::Of(person, change - 1),
         Typed::Anothers => {
             let number = person.number + 1;

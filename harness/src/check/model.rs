@@ -158,7 +158,9 @@ impl<'a> Model<'a> {
         self.without_verdict(request, from, to, &mut allowed);
         let unusable = match request.typed {
             Typed::Empty | Typed::TooLong | Typed::Nul => true,
-            Typed::Right | Typed::Wrong | Typed::Old | Typed::Anothers | Typed::Unknown => false,
+            Typed::Right | Typed::Wrong | Typed::Old | Typed::Anothers | Typed::Unknown | Typed::Guessed => {
+                false
+            }
         };
         if unusable {
             allowed.add(Outcome::Refused, "no directory may see such a password");

@@ -20,7 +20,7 @@ use postern_proto::ids::{AgentId, RequestId};
 use super::people::people;
 use super::{DOMAIN, TENANT, crowd, directory};
 use crate::client::{ClientError, Programme};
-use crate::lab::processes::{ProcessLabError, Program, agent_config};
+use crate::lab::processes::{Program, ProgramError, QUIET, agent_config, start_agent};
 use crate::lab::{Lab, LabError, PartError, TenantPlan, Topology};
 
 /// Agents: enough to lose one and still have a choice.
@@ -47,7 +47,7 @@ pub enum LiveError {
     Lab(#[from] LabError),
     /// An agent does not start.
     #[error(transparent)]
-    Process(#[from] ProcessLabError),
+    Process(#[from] ProgramError),
     /// The way in cannot be set up.
     #[error("client cannot be set up")]
     Client(#[from] ClientError),
@@ -113,7 +113,7 @@ impl Live {
         std::fs::write(folder.join(format!("{name}.toml")), text)?;
         Ok(LiveAgent {
             id: enrolled.id,
-            program: Program::agent(folder, &name).await?,
+            program: start_agent(&std::env::current_exe()?, folder, &name, QUIET).await?,
         })
     }
 
@@ -146,6 +146,7 @@ impl Live {
     async fn look(&self, news: &mut News, all: bool) -> Result<Vec<String>, LiveError> {
         let (admin, tenant) = (&self.lab.admin, self.lab.tenant().tenant.id);
         let now = self.lab.seams().clock.now();
+        // With the time of each, since what is looked at one after the other happened in another order.
         let mut lines = Vec::new();
         for (record, presence) in admin.agents(tenant).await? {
             let id = record.registration.agent;
@@ -156,7 +157,7 @@ impl Live {
             };
             lines.extend(
                 news.agent(id, state)
-                    .map(|state| line(now, &self.name(id), state)),
+                    .map(|state| (now, line(now, &self.name(id), state))),
             );
         }
         let records = admin.sign_ins().list(Some(tenant), None, LOOK_AT).await?;
@@ -166,15 +167,16 @@ impl Live {
                 continue;
             }
             if all || is_remarkable(record) {
-                lines.push(self.told(record));
+                lines.push((ended(record), self.told(record)));
             } else if let Some(attempt) = record.attempts.first() {
                 *news.usual.entry(attempt.agent).or_default() += 1;
             }
         }
         if news.usual.values().sum::<u32>() >= SUMMED_UP {
-            lines.push(self.summed_up(now, &mut news.usual));
+            lines.push((now, self.summed_up(now, &mut news.usual)));
         }
-        Ok(lines)
+        lines.sort_by_key(|(at, _)| *at);
+        Ok(lines.into_iter().map(|(_, line)| line).collect())
     }
 
     fn name(&self, id: AgentId) -> String {
@@ -201,7 +203,7 @@ impl Live {
             record.code,
             record.total.as_millis()
         );
-        line(record.at, who, &what)
+        line(ended(record), who, &what)
     }
 
     fn summed_up(&self, now: Timestamp, usual: &mut BTreeMap<AgentId, u32>) -> String {
@@ -251,11 +253,10 @@ impl Live {
     }
 
     fn commands(&self, address: &str) -> String {
-        let postern = "cargo run --release -p postern-harness --";
         let program = std::env::current_exe().unwrap_or_else(|_| "postern".into());
         let (program, folder) = (program.display(), self.lab.folder().display());
         let admin = format!(
-            "{postern} cloud admin --socket {}",
+            "{program} cloud admin --socket {}",
             self.lab.admin_socket().display()
         );
         let (first, pid) = self.agents.first().map_or_else(Default::default, |agent| {
@@ -269,6 +270,7 @@ impl Live {
              \x20 kill -CONT {pid}    it comes back\n\
              \x20 {program} agent run --config {folder}/agent-1.toml    starts it again\n\
              \x20 {admin} agent drain --tenant {TENANT} {first}\n\
+             \x20 {admin} agent resume --tenant {TENANT} {first}\n\
              \nLook around:\n\n\
              \x20 {admin} status\n\
              \x20 {admin} sign-in list --tenant {TENANT}\n\
@@ -328,6 +330,11 @@ async fn sign_in_for_ever(programme: Arc<Programme>, rate: u32) {
             }
         }
     }
+}
+
+/// When its outcome stood: what is told in this order comes in the order in which it was known.
+fn ended(record: &Record) -> Timestamp {
+    record.at.plus(record.total)
 }
 
 /// Whether it is told when people sign in all the time.

@@ -12,7 +12,7 @@ use postern_kit::Seams;
 
 use crate::lab::{Lab, LabError, TenantPlan, Topology};
 
-pub use failures::{ActError, Event, fail, report_failures};
+pub use failures::{ActError, Event, act, act_without_hand_off, fail, report_failures};
 pub use live::{Live, LiveError, RATE_MAX};
 pub use people::{Person, people};
 pub use story::{Scene, play, report};

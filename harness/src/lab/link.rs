@@ -1,5 +1,5 @@
-//! A link that fails on demand: a relay between two parts that passes bytes on, swallows them
-//! without a word as a dead cable does, or cuts its connections.
+//! A link that fails on demand: a relay between two parts that passes bytes on, swallows them without a
+//! word as a dead cable does, or cuts its connections.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,7 +19,8 @@ const CHUNK_BYTES: usize = 16 * 1024;
 pub enum LinkState {
     /// Passes everything on.
     Passes,
-    /// Takes everything and passes nothing on; connections stay open, and new ones are accepted.
+    /// Passes nothing on; connections stay open, and new ones are accepted. When it passes again, what was swallowed
+    /// arrives after all, since TCP sends it again.
     Swallows,
     /// Has no connection, and closes each new one.
     Cut,
@@ -98,17 +99,15 @@ async fn relay(
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    state: watch::Receiver<LinkState>,
+    mut state: watch::Receiver<LinkState>,
 ) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let length = from.read(&mut chunk).await?;
-        if *state.borrow() == LinkState::Swallows {
-            if length == 0 {
-                // Not even the end is passed on.
-                return std::future::pending().await;
-            }
-            continue;
+        let passes = state.wait_for(|state| *state != LinkState::Swallows);
+        if passes.await.is_err() {
+            // The link is gone.
+            return Ok(());
         }
         if length == 0 {
             return to.shutdown().await;

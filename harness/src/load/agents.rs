@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::account::usage;
-use crate::lab::processes::{ProcessLab, ProcessLabError};
+use crate::lab::processes::{ProcessLab, ProcessLabError, ProcessPlan, Program};
 
 /// Longest wait for one agent to attach; it takes some milliseconds.
 const ATTACH_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -107,12 +107,14 @@ impl IdleAgents {
 /// # Cancellation
 /// Dropping it ends everything.
 pub async fn measure(agents: usize, seams: &Seams) -> Result<IdleAgents, AgentsError> {
-    let mut lab = ProcessLab::start(1, 0, seams).await?;
+    let mut lab = ProcessLab::start(ProcessPlan::new(1, 0)?, seams).await?;
     let mut files = Vec::new();
-    for number in 0..agents {
-        files.push(lab.enrol_agent(number).await?);
+    for _ in 0..agents {
+        files.push(lab.enrol_agent(0).await?.config());
     }
-    let before_bytes = usage(lab.cloud.pid())?.resident_bytes;
+    let cloud = lab.cloud.program().map(Program::pid);
+    let cloud = cloud.ok_or_else(|| ProcessLabError::NotRunning("cloud".to_owned()))?;
+    let before_bytes = usage(cloud)?.resident_bytes;
     let mut attach_us = Histogram::new_with_bounds(1, 60_000_000, 3).map_err(io::Error::other)?;
     let (tasks, stop) = (Tasks::new(), CancellationToken::new());
     let _ended = stop.clone().drop_guard();
@@ -132,7 +134,7 @@ pub async fn measure(agents: usize, seams: &Seams) -> Result<IdleAgents, AgentsE
         attach_us.saturating_record(u64::try_from(took).unwrap_or(u64::MAX));
     }
     tokio::time::sleep(SETTLE).await;
-    let after_bytes = usage(lab.cloud.pid())?.resident_bytes;
+    let after_bytes = usage(cloud)?.resident_bytes;
     stop.cancel();
     tasks.run_until(&stop, END_WAIT_MAX).await?;
     lab.stop().await?;

@@ -12,7 +12,7 @@ use postern_proto::wire::signin::sign_in_response::Outcome;
 use super::ldap::Link;
 use super::{Cost, Measured, Plan, Report, Usage, agents, engine, usage};
 use crate::client::Programme;
-use crate::lab::processes::{People, ProcessLab};
+use crate::lab::processes::{People, ProcessLab, ProcessPlan};
 
 /// Any failure, for the terminal.
 pub(super) type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -104,16 +104,19 @@ fn whose(people: &People, number: u64, wrong: u64) -> Option<(&str, &str)> {
 /// # Errors
 /// What did not start or cannot be measured.
 pub async fn run(args: LoadArgs, out: &mut (dyn Write + Send)) -> Result<(), Failed> {
+    // Every connection is an open file, and a thousand agents are as many connections.
+    postern_kit::process::raise_open_files()?;
     match args.command {
         Command::SignIn {
             common,
             agents,
             connections,
         } => {
-            let lab = ProcessLab::start(common.users, agents, &Seams::real()).await?;
-            let programmes = (0..connections.max(1)).map(|_| lab.programme());
+            let plan = ProcessPlan::new(common.users, agents)?;
+            let lab = ProcessLab::start(plan, &Seams::real()).await?;
+            let programmes = (0..connections.max(1)).map(|_| lab.programme(0));
             let programmes: Vec<_> = programmes.collect::<Result<_, _>>()?;
-            let people = Arc::new(lab.people.clone());
+            let people = Arc::new(lab.tenant(0)?.people.clone());
             let wrong = common.wrong;
             let operation = move |number| sign_in(programmes.clone(), people.clone(), number, wrong);
             measure("sign-in", common, lab, operation, out).await
@@ -128,12 +131,13 @@ pub async fn run(args: LoadArgs, out: &mut (dyn Write + Send)) -> Result<(), Fai
             Ok(())
         }
         Command::Bind { common, connections } => {
-            let lab = ProcessLab::start(common.users, 0, &Seams::real()).await?;
+            let lab = ProcessLab::start(ProcessPlan::new(common.users, 0)?, &Seams::real()).await?;
+            let tenant = lab.tenant(0)?;
             let mut links = Vec::new();
             for _ in 0..connections.max(1) {
-                links.push(Link::connect(&lab).await?);
+                links.push(Link::connect(&tenant.directory).await?);
             }
-            let people = Arc::new(lab.people.clone());
+            let people = Arc::new(tenant.people.clone());
             let wrong = common.wrong;
             let operation = move |number| bind(links.clone(), people.clone(), number, wrong);
             measure("bind", common, lab, operation, out).await
@@ -199,13 +203,17 @@ where
             .map(|((name, before), (_, after))| Cost::between(name, before, after))
             .collect(),
     };
-    lab.stop().await?;
+    // First of all: the processes may not end well, and the figures are there.
     if common.json {
         writeln!(out, "{}", report.json())?;
     } else {
         write!(out, "{}", report.text())?;
     }
-    Ok(())
+    lab.stop().await?;
+    match report.judged() {
+        0 => Err(format!("no password of {} was judged: nothing was measured", plan.count()).into()),
+        _ => Ok(()),
+    }
 }
 
 fn accounts(lab: &ProcessLab) -> std::io::Result<Vec<(String, Usage)>> {

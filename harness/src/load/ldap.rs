@@ -8,21 +8,20 @@ use postern_kit::tls::{self, ServerTrust, Versions};
 use tokio::sync::Mutex;
 
 use super::cli::Failed;
-use crate::lab::processes::ProcessLab;
+use crate::lab::processes::LabDirectory;
 
 /// A connection with one bind at a time. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Link(Arc<Mutex<Ldap>>);
 
 impl Link {
-    /// Connects to the lab's directory over LDAPS.
-    pub(super) async fn connect(lab: &ProcessLab) -> Result<Self, Failed> {
-        let (addr, root) = &lab.ldaps;
+    /// Connects to a lab's directory over LDAPS.
+    pub(super) async fn connect(directory: &LabDirectory) -> Result<Self, Failed> {
         let seams = Seams::real();
-        let trust = ServerTrust::Roots(vec![root.clone()]);
+        let trust = ServerTrust::Roots(vec![directory.root.clone()]);
         let tls = tls::client(trust, None, Versions::Tls12And13, &[], seams.clock.clone())?;
         let settings = LdapConnSettings::new().set_config(tls);
-        let url = format!("ldaps://localhost:{}", addr.port());
+        let url = format!("ldaps://localhost:{}", directory.ldaps.port());
         let (connection, ldap) = LdapConnAsync::with_settings(settings, &url).await?;
         seams.tasks.spawn("ldap connection", async move {
             // Ends with its handle.

@@ -52,9 +52,35 @@ pub struct Report {
     pub costs: Vec<Cost>,
 }
 
+/// Outcomes that say what the directory said of a password; of everything else nothing was measured.
+const JUDGED: [&str; 4] = ["signed in", "refused", "result 0", "result 49"];
+
+/// Figures of other builds say nothing.
+const IS_RELEASE: bool = !cfg!(debug_assertions);
+
 impl Report {
     fn answered(&self) -> u64 {
         self.measured.outcomes.values().sum()
+    }
+
+    /// How many passwords were judged: without any, nothing is measured but an outage.
+    pub fn judged(&self) -> u64 {
+        let outcomes = self.measured.outcomes.iter();
+        let judged = outcomes.filter(|(outcome, _)| JUDGED.contains(&outcome.as_str()));
+        judged.map(|(_, count)| count).sum()
+    }
+
+    /// CPU time of cloud and agents together for each operation, in microseconds: what Postern adds. `None` if
+    /// neither was there.
+    fn added_us_each(&self) -> Option<f64> {
+        let ours = |cost: &&Cost| cost.name == "cloud" || cost.name.starts_with("agent");
+        let all: Vec<_> = self
+            .costs
+            .iter()
+            .filter(ours)
+            .map(|cost| self.cpu_us_each(cost))
+            .collect();
+        (all.len() > 1).then(|| all.into_iter().sum())
     }
 
     fn throughput(&self) -> f64 {
@@ -84,6 +110,9 @@ impl Report {
             self.answered(),
             self.throughput(),
         );
+        if !IS_RELEASE {
+            text.push_str("A dev build: its figures say nothing. Build with --release to measure.\n\n");
+        }
         let mut outcomes = table(["outcome", "count"]);
         for (outcome, count) in &self.measured.outcomes {
             outcomes.add_row([outcome.clone(), count.to_string()]);
@@ -111,6 +140,11 @@ impl Report {
                 ]);
             }
             text.push_str(&format!("\n{}\n", costs.trim_fmt()));
+            if let Some(added) = self.added_us_each() {
+                text.push_str(&format!(
+                    "\ncloud and agents together: {added:.1} us of CPU each\n"
+                ));
+            }
         }
         text
     }
@@ -142,6 +176,8 @@ impl Report {
             "unanswered": self.measured.unanswered,
             "latency_ms": serde_json::Map::from_iter(percentiles),
             "processes": costs,
+            "cloud_and_agents_cpu_us_each": self.added_us_each(),
+            "release_build": IS_RELEASE,
         })
     }
 }
@@ -181,7 +217,12 @@ mod tests {
                 unanswered: 3,
                 latency_us,
             },
-            costs: vec![Cost::between("cloud", &usage(100, 5), &usage(150, 3 << 20))],
+            costs: vec![
+                Cost::between("cloud", &usage(100, 5), &usage(150, 3 << 20)),
+                Cost::between("directory", &usage(0, 0), &usage(50, 0)),
+                Cost::between("agent-1", &usage(0, 0), &usage(10, 0)),
+                Cost::between("agent-2", &usage(0, 0), &usage(20, 0)),
+            ],
         }
     }
 
@@ -194,6 +235,7 @@ mod tests {
             "50.0",
             "500.0 us",
             "3.0 MiB",
+            "together: 800.0 us",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
@@ -201,6 +243,16 @@ mod tests {
         let json = report().json();
         assert_eq!(json["processes"][0]["cpu_us_each"], 500.0);
         assert_eq!(json["outcomes"]["signed in"], 70);
+        assert_eq!(json["cloud_and_agents_cpu_us_each"], 800.0);
+        assert_eq!(json["release_build"], !text.contains("dev build"));
         assert_eq!(json["latency_ms"]["p99"].as_f64().unwrap().round(), 99.0);
+    }
+
+    #[test]
+    fn what_was_not_judged_was_not_measured() {
+        let mut report = report();
+        assert_eq!(report.judged(), 100);
+        report.measured.outcomes = [("unavailable".to_owned(), 90), ("busy".to_owned(), 10)].into();
+        assert_eq!(report.judged(), 0);
     }
 }

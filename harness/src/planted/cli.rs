@@ -14,7 +14,7 @@ use postern_kit::clock::monotonic;
 use super::ground::Ground;
 use super::{Planted, all};
 use crate::report::{Status, SuiteReport};
-use crate::run::cli::each;
+use crate::run::runs::each;
 use crate::scenario::Invariant;
 
 /// Any failure, for the terminal.

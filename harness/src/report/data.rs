@@ -299,6 +299,52 @@ impl SuiteReport {
     }
 }
 
+/// The runs of one file, which follow each other in a suite.
+pub(super) struct OfFile<'a>(pub(super) Vec<&'a RunReport>);
+
+impl<'a> OfFile<'a> {
+    /// All files of some runs, in their order.
+    pub(super) fn all(runs: &[&'a RunReport]) -> Vec<Self> {
+        let files = runs.chunk_by(|one, next| one.file == next.file && one.title == next.title);
+        files.map(|runs| Self(runs.to_vec())).collect()
+    }
+
+    /// The worst of them.
+    pub(super) fn status(&self) -> Status {
+        let worst = |status| self.0.iter().any(|run| run.status == status);
+        match (worst(Status::Failed), worst(Status::Error)) {
+            (true, _) => Status::Failed,
+            (false, true) => Status::Error,
+            (false, false) => Status::Passed,
+        }
+    }
+
+    /// `seed 7`, or `98 of 100 seeds`: how many passed.
+    pub(super) fn seeds(&self) -> String {
+        match self.0.as_slice() {
+            [one] => format!("seed {}", one.seed),
+            all => format!("{} of {} seeds", all.len() - self.not_passed().count(), all.len()),
+        }
+    }
+
+    /// Those that did not pass, where that is not said of all at once.
+    pub(super) fn not_passed(&self) -> impl Iterator<Item = &'a RunReport> + '_ {
+        let many = self.0.len() > 1;
+        let runs = self.0.iter().copied();
+        runs.filter(move |run| many && run.status != Status::Passed)
+    }
+
+    /// Their sign-ins.
+    pub(super) fn sign_ins(&self) -> u64 {
+        self.0.iter().map(|run| run.summary.sign_ins).sum()
+    }
+
+    /// How long all of them really took.
+    pub(super) fn took(&self) -> Duration {
+        super::text::sum(self.0.iter().map(|run| run.wall_duration))
+    }
+}
+
 /// Durations as milliseconds.
 pub(super) mod millis {
     use std::time::Duration;

@@ -1,9 +1,11 @@
 //! A run, or many, as one page that needs nothing else: what failed and why comes first, then what happened when,
 //! then all figures, then how to repeat it.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 
-use super::data::{FaultSpan, Finding, RunReport, Status, SuiteReport, Verdict};
+use super::data::{FaultSpan, Finding, OfFile, RunReport, Status, SuiteReport, Verdict};
 use super::group::OutcomeGroup;
 pub use super::page::PageError;
 pub use super::plot::PlotError;
@@ -12,6 +14,12 @@ use super::{page, terminal, text};
 
 /// Runs of a suite that are drawn, those first that did not pass: a page of hundreds of plots opens slowly.
 const DRAWN_MAX: usize = 40;
+
+/// Marks of one group of sign-ins in a plot at most, where it matters: more would be a blot.
+const MARKS_MANY: usize = 4000;
+
+/// The same for runs of a suite that passed, so that a page of a hundred runs still opens.
+const MARKS_FEW: usize = 500;
 
 /// Runs of a suite that have a part of their own; of the others the list has a line.
 const PARTS_MAX: usize = 400;
@@ -42,6 +50,8 @@ impl RunView<'_> {
 
 struct FindingView<'a> {
     finding: &'a Finding,
+    /// The finding above that shows the same sign-in: what happened around it is not told twice.
+    same_as: Option<&'a str>,
     about: Option<String>,
     more: Option<String>,
     timeline: Vec<LineView<'a>>,
@@ -99,14 +109,18 @@ struct SuiteView<'a> {
     no_part: usize,
 }
 
-/// A run in the list.
+/// A file in the list, or one run of it that did not pass.
 struct Row<'a> {
-    run: &'a RunReport,
+    status: Status,
+    title: &'a str,
     /// Its part of the page.
     id: Option<String>,
     why: String,
+    seeds: String,
     sign_ins: String,
     took: String,
+    /// One of several runs of the file above.
+    is_one_of: bool,
 }
 
 /// A run's part of a suite's page.
@@ -121,7 +135,7 @@ struct Part<'a> {
 /// # Errors
 /// [`PageError`] if the libraries refuse.
 pub fn run(report: &RunReport) -> Result<String, PageError> {
-    let content = run_view(report, 1, true)?.render()?;
+    let content = run_view(report, 1, Some(MARKS_MANY))?.render()?;
     page::page(&report.title, &content)
 }
 
@@ -130,12 +144,16 @@ pub fn run(report: &RunReport) -> Result<String, PageError> {
 /// # Errors
 /// As [`run`].
 pub fn suite(report: &SuiteReport) -> Result<String, PageError> {
-    let mut order: Vec<_> = report.runs.iter().enumerate().collect();
-    // Stable: what did not pass first, all else as it was asked for.
-    order.sort_by_key(|(_, run)| run.status == Status::Passed);
-    let parts = order.iter().take(PARTS_MAX).enumerate();
-    let parts = parts.map(|(place, (at, run))| {
-        let content = run_view(run, 2, place < DRAWN_MAX)?.render()?;
+    let with_part = with_part(report);
+    let parts = with_part.iter().enumerate();
+    let parts = parts.filter_map(|(place, at)| Some((place, at, report.runs.get(*at)?)));
+    let parts = parts.map(|(place, at, run)| {
+        let detail = match run.status {
+            _ if place >= DRAWN_MAX => None,
+            Status::Passed => Some(MARKS_FEW),
+            Status::Failed | Status::Error => Some(MARKS_MANY),
+        };
+        let content = run_view(run, 2, detail)?.render()?;
         Ok(Part {
             run,
             id: id(*at),
@@ -143,7 +161,6 @@ pub fn suite(report: &SuiteReport) -> Result<String, PageError> {
         })
     });
     let parts: Vec<_> = parts.collect::<Result<_, PageError>>()?;
-    let with_part: Vec<_> = order.iter().take(PARTS_MAX).map(|(at, _)| *at).collect();
     let passed = report.count(Status::Passed);
     let sign_ins = report.runs.iter().map(|run| run.summary.sign_ins).sum();
     let virtual_time = text::sum(report.runs.iter().map(|run| run.virtual_duration));
@@ -177,19 +194,51 @@ pub fn suite(report: &SuiteReport) -> Result<String, PageError> {
 }
 
 fn suites<'a>(report: &'a SuiteReport, with_part: &[usize]) -> Vec<(&'a str, Vec<Row<'a>>)> {
-    let row = |(at, run): (usize, &'a RunReport)| Row {
-        run,
-        id: with_part.contains(&at).then(|| id(at)),
-        why: why(run),
-        sign_ins: text::count(run.summary.sign_ins),
-        took: text::duration(run.wall_duration),
+    let id_of = |run: &RunReport| {
+        let at = report.runs.iter().position(|other| std::ptr::eq(other, run));
+        at.filter(|at| with_part.contains(at)).map(id)
     };
-    let names = report.suites().into_iter().map(|(name, _)| name);
-    let rows = names.map(|name| {
-        let all = report.runs.iter().enumerate();
-        (name, all.filter(|(_, run)| run.suite == name).map(row).collect())
-    });
-    rows.collect()
+    let rows = |of_file: &OfFile<'a>| {
+        let first = of_file.0.first().copied();
+        let alone = first.filter(|_| of_file.0.len() == 1);
+        let whole = Row {
+            status: of_file.status(),
+            title: first.map_or("", |run| run.title.as_str()),
+            id: first.and_then(id_of),
+            why: alone.map_or_else(String::new, why),
+            seeds: of_file.seeds(),
+            sign_ins: text::count(of_file.sign_ins()),
+            took: text::duration(of_file.took()),
+            is_one_of: false,
+        };
+        let others = of_file.not_passed().map(|run| Row {
+            status: run.status,
+            title: run.title.as_str(),
+            id: id_of(run),
+            why: why(run),
+            seeds: format!("seed {}", run.seed),
+            sign_ins: text::count(run.summary.sign_ins),
+            took: text::duration(run.wall_duration),
+            is_one_of: true,
+        });
+        std::iter::once(whole).chain(others).collect::<Vec<_>>()
+    };
+    let suites = report.suites().into_iter();
+    suites
+        .map(|(name, runs)| (name, OfFile::all(&runs).iter().flat_map(rows).collect()))
+        .collect()
+}
+
+/// The runs that get a part of the page, by their places: what did not pass, and the first run of each file.
+fn with_part(report: &SuiteReport) -> Vec<usize> {
+    let mut seen = BTreeSet::new();
+    let runs = report.runs.iter().enumerate();
+    let mut kept: Vec<_> = runs
+        .filter(|(_, run)| seen.insert((&run.file, &run.title)) || run.status != Status::Passed)
+        .collect();
+    // Stable: what did not pass first, all else as it was asked for.
+    kept.sort_by_key(|(_, run)| run.status == Status::Passed);
+    kept.into_iter().map(|(at, _)| at).take(PARTS_MAX).collect()
 }
 
 /// Why a run did not pass, in a line.
@@ -206,7 +255,8 @@ fn id(at: usize) -> String {
     format!("run-{}", at + 1)
 }
 
-fn run_view(run: &RunReport, level: u8, drawn: bool) -> Result<RunView<'_>, PageError> {
+/// `marks`: how many of each group a plot of sign-ins has at most; without plots if there are none.
+fn run_view(run: &RunReport, level: u8, marks: Option<usize>) -> Result<RunView<'_>, PageError> {
     let summary = &run.summary;
     let outcomes = summary.outcomes.iter();
     let outcomes = outcomes.map(|(outcome, count)| (outcome.to_string(), text::count(*count)));
@@ -219,9 +269,10 @@ fn run_view(run: &RunReport, level: u8, drawn: bool) -> Result<RunView<'_>, Page
         findings: run
             .findings
             .iter()
-            .map(|finding| finding_view(run, finding))
+            .enumerate()
+            .map(|(at, finding)| finding_view(run, at, finding))
             .collect(),
-        plots: if drawn { plot_views(run)? } else { Vec::new() },
+        plots: marks.map_or_else(|| Ok(Vec::new()), |marks| plot_views(run, marks))?,
         faults: run.faults.iter().map(|fault| fault_view(run, fault)).collect(),
         latency: latency(run)?,
         outcomes: outcomes.chain(unanswered).collect(),
@@ -263,13 +314,15 @@ fn tiles(run: &RunReport) -> Vec<(String, &'static str)> {
     }
     tiles.push((text::count(summary.hand_offs), "handed to another agent"));
     tiles.push((text::duration(run.virtual_duration), "on the run's clock"));
-    tiles.push((text::duration(run.wall_duration), "really taken"));
     tiles
 }
 
-fn finding_view<'a>(run: &RunReport, finding: &'a Finding) -> FindingView<'a> {
+fn finding_view<'a>(run: &'a RunReport, at: usize, finding: &'a Finding) -> FindingView<'a> {
+    let mut above = run.findings.iter().take(at);
+    let same = above.find(|other| finding.request.is_some() && other.request == finding.request);
     let sent = finding.request.and_then(|at| run.series.sign_ins.get(at));
-    let lines = finding.timeline.iter().map(|line| LineView {
+    let told = finding.timeline.iter().filter(|_| same.is_none());
+    let lines = told.map(|line| LineView {
         at: text::moment(line.at),
         since: sent.map(|point| {
             let (sign, by) = match line.at.checked_sub(point.at) {
@@ -284,13 +337,14 @@ fn finding_view<'a>(run: &RunReport, finding: &'a Finding) -> FindingView<'a> {
     });
     FindingView {
         finding,
+        same_as: same.map(|other| other.name.as_str()),
         about: terminal::about(run, finding),
         more: terminal::more(finding),
         timeline: lines.collect(),
     }
 }
 
-fn plot_views(run: &RunReport) -> Result<Vec<PlotView>, PageError> {
+fn plot_views(run: &RunReport, marks: usize) -> Result<Vec<PlotView>, PageError> {
     if run.summary.sign_ins == 0 && run.series.binds.is_empty() {
         return Ok(Vec::new());
     }
@@ -305,6 +359,7 @@ fn plot_views(run: &RunReport) -> Result<Vec<PlotView>, PageError> {
     });
     let legend = legend.collect::<Result<Vec<_>, PlotError>>()?;
     let (answers, hand_offs, binds) = (plots::answers(run), plots::hand_offs(run), plots::binds(run));
+    let lockouts = plots::lockouts(run);
     let mut views = vec![
         PlotView {
             title: "How long sign-ins took",
@@ -317,7 +372,7 @@ fn plot_views(run: &RunReport) -> Result<Vec<PlotView>, PageError> {
                 }
             },
             described: described(&legend),
-            svg: plots::latency(run)?,
+            svg: plots::latency(run, marks)?,
             legend,
         },
         layered(
@@ -341,6 +396,16 @@ fn plot_views(run: &RunReport) -> Result<Vec<PlotView>, PageError> {
             about,
             &binds,
             190,
+        )?);
+    }
+    if lockouts.iter().any(|layer| layer.count() > 0) {
+        let about = "Accounts whose count of failures reached the directory's threshold.";
+        views.push(layered(
+            run,
+            "Accounts locked by the directory, a second",
+            about,
+            &lockouts,
+            130,
         )?);
     }
     Ok(views)
@@ -424,6 +489,7 @@ fn facts(run: &RunReport) -> Vec<(&'static str, String)> {
         ("Suite", run.suite.clone()),
         ("World", world.to_owned()),
         ("Seed", run.seed.to_string()),
+        ("Time taken", text::duration(run.wall_duration)),
         ("Version", run.version.clone()),
         ("Trace digest", run.digest.clone()),
         ("Hosts", run.hosts.join(", ")),

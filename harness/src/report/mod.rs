@@ -34,10 +34,11 @@ pub use data::{
     TimelineLine, Verdict,
 };
 pub use group::OutcomeGroup;
+pub(crate) use summary::percentile;
 pub use summary::{GroupLatency, Summary};
 pub use terminal::Styling;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,14 @@
 //! How far a suite is, on a terminal: a bar that stands below what is told meanwhile.
 
+use std::io::Write as _;
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Styling;
 use super::data::{RunReport, Status};
 use super::text;
 
-/// The bar of a suite, on standard error; where that is no terminal, nothing is drawn.
+/// The bar of a suite, on standard error; where that is no terminal, only what did not pass is told.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -47,7 +49,12 @@ impl Progress {
         if run.status != Status::Passed {
             self.failed += 1;
             self.bar.set_message(format!(", {} did not pass", self.failed));
-            self.bar.println(line(run, self.styling));
+            let line = line(run, self.styling);
+            // Where there is no bar there may still be somebody who waits; nobody is told if that cannot be written.
+            match self.bar.is_hidden() {
+                true => _ = writeln!(std::io::stderr(), "{line}"),
+                false => self.bar.println(line),
+            }
         }
         self.bar.inc(1);
     }

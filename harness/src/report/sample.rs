@@ -216,7 +216,7 @@ fn broken_off() -> RunReport {
 }
 
 /// A run in which nothing happened.
-pub(super) fn empty() -> RunReport {
+pub(crate) fn empty() -> RunReport {
     RunReport {
         title: String::new(),
         about: String::new(),
@@ -276,6 +276,9 @@ pub(super) fn experiment() -> Experiment {
                         (step < 3 || agents > 1).then_some(figure(slow)),
                     ],
                     digest: format!("{seed:016x}"),
+                    repeat: format!(
+                        "postern scenario run x.toml --set tenant[0].agents={agents} --seed {seed}"
+                    ),
                 });
             }
         }

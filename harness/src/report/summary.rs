@@ -126,7 +126,7 @@ impl GroupLatency {
 }
 
 /// The nearest rank, as expectations of scenarios have it; nothing of nothing.
-pub(super) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
+pub(crate) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
     let place = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(place).copied()
 }

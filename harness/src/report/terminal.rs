@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::data::{Finding, RunReport, Status, SuiteReport, Verdict};
+use super::data::{Finding, OfFile, RunReport, Status, SuiteReport, Verdict};
 use super::group::OutcomeGroup;
 use super::text;
 
@@ -49,7 +49,7 @@ impl Styling {
         self.paint(Style::new().bold(), text)
     }
 
-    fn soft(self, text: &str) -> String {
+    pub(super) fn soft(self, text: &str) -> String {
         self.paint(Style::new().dimmed(), text)
     }
 }
@@ -72,8 +72,10 @@ pub(super) fn mark(status: Status, styling: Styling) -> String {
 pub fn run(run: &RunReport, styling: Styling) -> String {
     let mut to = String::new();
     head(&mut to, run, styling);
-    for finding in &run.findings {
-        tell(&mut to, run, finding, styling);
+    for (at, finding) in run.findings.iter().enumerate() {
+        let mut above = run.findings.iter().take(at);
+        let told = above.any(|other| finding.request.is_some() && other.request == finding.request);
+        tell(&mut to, run, finding, told, styling);
     }
     figures(&mut to, run);
     if run.status == Status::Passed {
@@ -164,8 +166,8 @@ fn head(to: &mut String, run: &RunReport, styling: Styling) {
     say(to, &format!("  {}", styling.soft(&facts)));
 }
 
-/// A finding with its timeline, in which the hosts stand in a column.
-fn tell(to: &mut String, run: &RunReport, finding: &Finding, styling: Styling) {
+/// A finding with its timeline, in which the hosts stand in a column; without it if that was `told` before.
+fn tell(to: &mut String, run: &RunReport, finding: &Finding, told: bool, styling: Styling) {
     say(
         to,
         &format!(
@@ -185,7 +187,8 @@ fn tell(to: &mut String, run: &RunReport, finding: &Finding, styling: Styling) {
     if let Some(more) = more(finding) {
         say(to, &format!("    {}", styling.soft(&more)));
     }
-    if finding.timeline.is_empty() {
+    // What happened around the same sign-in is not told twice.
+    if finding.timeline.is_empty() || told {
         return;
     }
     say(to, "");
@@ -292,46 +295,66 @@ pub(super) fn others(run: &RunReport) -> Vec<String> {
     others
 }
 
-/// The runs of a suite, each in a line.
+/// Of a file with many seeds, those that are listed by themselves because they did not pass.
+const LISTED_MAX: usize = 10;
+
+/// The runs of a suite: a line for each file, and one for each seed that did not pass where there are several.
 fn list(to: &mut String, runs: &[&RunReport], styling: Styling) {
     let mut table = table();
-    for run in runs {
+    let mut statuses = Vec::new();
+    let mut add = |status: Status, title: String, seeds: String, sign_ins: u64, took: std::time::Duration| {
+        statuses.push(status);
+        let sign_ins = text::counted(sign_ins, "sign-in");
         table.add_row([
-            run.status.mark().to_owned(),
-            text::short(&text::line(&run.title), TITLE_MAX),
-            format!("seed {}", run.seed),
-            text::counted(run.summary.sign_ins, "sign-in"),
-            text::duration(run.wall_duration),
+            status.mark().to_owned(),
+            title,
+            seeds,
+            sign_ins,
+            text::duration(took),
         ]);
+    };
+    for of_file in OfFile::all(runs) {
+        let title = of_file.0.first().map_or("", |run| &run.title);
+        let title = text::short(&text::line(title), TITLE_MAX);
+        add(
+            of_file.status(),
+            title,
+            of_file.seeds(),
+            of_file.sign_ins(),
+            of_file.took(),
+        );
+        for run in of_file.not_passed().take(LISTED_MAX) {
+            let (seed, why) = (format!("seed {}", run.seed), format!("  {}", run.status.word()));
+            add(run.status, why, seed, run.summary.sign_ins, run.wall_duration);
+        }
     }
     (2..5).for_each(|column| align(&mut table, column));
     // Colours come last: the table counts characters.
-    for (line, run) in table.lines().zip(runs) {
-        let mark = run.status.mark();
+    for (line, status) in table.lines().zip(statuses) {
         let line = line.trim();
-        let rest = line.strip_prefix(mark).unwrap_or(line);
-        let rest = match run.status {
+        let rest = line.strip_prefix(status.mark()).unwrap_or(line);
+        let rest = match status {
             Status::Passed => rest.to_owned(),
-            Status::Failed | Status::Error => styling.status(run.status, rest),
+            Status::Failed | Status::Error => styling.status(status, rest),
         };
-        say(to, &format!("  {}{rest}", styling.status(run.status, mark)));
+        say(to, &format!("  {}{rest}", styling.status(status, status.mark())));
     }
 }
 
 /// Columns with two blanks between them.
-fn table() -> Table {
+pub(super) fn table() -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table
 }
 
-fn align(table: &mut Table, column: usize) {
+pub(super) fn align(table: &mut Table, column: usize) {
     if let Some(column) = table.column_mut(column) {
         column.set_cell_alignment(CellAlignment::Right);
     }
 }
 
-fn indent(to: &mut String, table: &Table, by: usize) {
+pub(super) fn indent(to: &mut String, table: &Table, by: usize) {
     for line in table.lines() {
         // The table's own margin.
         let line = line.strip_prefix(' ').unwrap_or(&line);

@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use crate::scenario::{Deed, Schedule, Trouble};
 
-/// Times of two hosts that happened one after the other may be this much the other way round: hosts take turns.
-const STEP: Duration = Duration::from_millis(5);
-
 /// How a host's wall clock was off, from which time on: by so many milliseconds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clock(Vec<(Duration, i64)>);
@@ -31,20 +28,33 @@ impl Clock {
     }
 
     /// When it showed `shown` milliseconds since the start, as it would have if nobody had moved it. Where
-    /// it was put back, it showed some times twice: then the first that is not before `from`.
-    pub(super) fn time(&self, shown: i64, from: Duration) -> Duration {
+    /// it was put back, it showed some times twice: then the first.
+    pub(super) fn time(&self, shown: i64) -> Duration {
+        let times = self.times(shown);
+        // Between two, a jump ahead has left it out.
+        let last = self.0.last().map_or(0, |(_, off)| *off);
+        let plain = || Duration::from_millis(u64::try_from(shown.saturating_sub(last)).unwrap_or(0));
+        times.first().copied().unwrap_or_else(plain)
+    }
+
+    /// The same where somebody noted about when that was: the time nearest to it at which it showed this.
+    pub(super) fn time_near(&self, shown: i64, noted: Duration) -> Duration {
+        let times = self.times(shown);
+        let nearest = times.into_iter().min_by_key(|time| time.abs_diff(noted));
+        nearest.unwrap_or(noted)
+    }
+
+    /// All times at which it showed this, the first one first.
+    fn times(&self, shown: i64) -> Vec<Duration> {
         let ends = self.0.iter().skip(1).map(|(at, _)| *at).chain([Duration::MAX]);
         let first = self.0.first().map_or(Duration::MAX, |(at, _)| *at);
         let moved = self.0.iter().zip(ends).map(|((from, off), to)| (*from, to, *off));
         let spans = std::iter::once((Duration::ZERO, first, 0)).chain(moved);
-        let mut found = spans.filter_map(|(begin, end, off)| {
+        let found = spans.filter_map(|(from, to, off)| {
             let at = Duration::from_millis(u64::try_from(shown.saturating_sub(off)).ok()?);
-            (begin <= at && at < end && from <= at + STEP).then_some(at)
+            (from <= at && at < to).then_some(at)
         });
-        // Between two, a jump ahead has left it out.
-        let last = self.0.last().map_or(0, |(_, off)| *off);
-        let plain = || Duration::from_millis(u64::try_from(shown.saturating_sub(last)).unwrap_or(0));
-        found.next().unwrap_or_else(plain)
+        found.collect()
     }
 }
 
@@ -64,14 +74,15 @@ mod tests {
     fn a_clock_that_was_moved_still_tells_the_time() {
         // Ahead by a minute from 10 s to 20 s.
         let clock = Clock(vec![(SECOND * 10, 60_000), (SECOND * 20, 0)]);
-        assert_eq!(clock.time(5_000, Duration::ZERO), SECOND * 5);
-        assert_eq!(clock.time(72_000, Duration::ZERO), SECOND * 12);
-        assert_eq!(clock.time(30_000, Duration::ZERO), SECOND * 30);
-        assert_eq!(Clock::default().time(7_000, Duration::ZERO), SECOND * 7);
+        assert_eq!(clock.time(5_000), SECOND * 5);
+        assert_eq!(clock.time(72_000), SECOND * 12);
+        assert_eq!(clock.time(30_000), SECOND * 30);
+        assert_eq!(Clock::default().time(7_000), SECOND * 7);
         // Back by five seconds from 10 s on: it shows 5 s to 10 s twice.
         let clock = Clock(vec![(SECOND * 10, -5_000)]);
-        assert_eq!(clock.time(12_000, Duration::ZERO), SECOND * 17);
-        assert_eq!(clock.time(7_000, Duration::ZERO), SECOND * 7);
-        assert_eq!(clock.time(7_000, SECOND * 8), SECOND * 12);
+        assert_eq!(clock.time(12_000), SECOND * 17);
+        assert_eq!(clock.time(7_000), SECOND * 7);
+        assert_eq!(clock.time_near(7_000, SECOND * 7), SECOND * 7);
+        assert_eq!(clock.time_near(7_000, SECOND * 11), SECOND * 12);
     }
 }

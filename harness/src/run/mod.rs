@@ -7,12 +7,14 @@
 //! * [`cli`]: `postern scenario`.
 //! * [`sim`]: over the simulation, in virtual time.
 //! * [`report`]: what a run came to, for people and programmes.
+//! * `runs`: one in this process, many in processes of their own.
 //! * `script`: what is done to the world; `seen`: what everybody saw; `clocks`: what wall clocks that were
 //!   moved say of the time.
 
 pub mod cli;
 mod clocks;
 pub mod report;
+pub(crate) mod runs;
 mod script;
 mod seen;
 pub mod sim;

@@ -152,7 +152,7 @@ fn summary(history: &History, series: &Series, failures: &BTreeMap<usize, Failur
         accounts: history.accounts.len() as u64,
         locked_accounts: series.lockouts.len() as u64,
         closed_accounts: accounts_with(Typed::Right, Outcome::TooManyAttempts),
-        fallen_accounts: 0,
+        fallen_accounts: accounts_with(Typed::Guessed, Outcome::SignedIn),
         log_records: history.log.len() as u64,
         ..Summary::of(series)
     }

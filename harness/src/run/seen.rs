@@ -25,11 +25,7 @@ const CLOUD: &str = "cloud";
 /// The outcome as scenarios call it.
 fn outcome(wire: Wire) -> Option<Outcome> {
     let name = wire.as_str_name().strip_prefix("OUTCOME_")?.to_lowercase();
-    named(&name)
-}
-
-fn named(name: &str) -> Option<Outcome> {
-    serde_json::from_value(name.into()).ok()
+    Outcome::named(&name)
 }
 
 /// Everything.
@@ -68,8 +64,11 @@ pub(super) fn history(
     for record in world.sign_ins()?.iter().rev() {
         let tenant = record.tenant.and_then(|id: TenantId| tenants.get(&id).copied());
         let account = tenant.and_then(|tenant| names.get(&(tenant, record.username.clone())).copied());
-        let sent = sent.get(&record.request.to_string()).copied().unwrap_or_default();
-        let at = cloud.time(since(start, record.at), sent);
+        let shown = since(start, record.at);
+        let at = match sent.get(&record.request.to_string()) {
+            Some(sent) => cloud.time_near(shown, *sent),
+            None => cloud.time(shown),
+        };
         let logged = logged(record, at, tenant, account, &agents)?;
         history.log.push(logged);
     }
@@ -81,18 +80,21 @@ pub(super) fn history(
             .filter(|(_, account)| account.tenant == at)
             .filter_map(|(place, account)| Some((directory.guid_of(&account.person.to_string())?, place)))
             .collect();
-        // In the order in which it was written, each at the earliest time that its controller's clock allows.
-        let controllers = scenario.tenants.iter().flat_map(|tenant| &tenant.controllers);
-        let clocks: BTreeMap<_, _> = controllers
-            .map(|controller| (controller.name.as_str(), Clock::of(schedule, &controller.name)))
-            .collect();
-        let mut before = Duration::ZERO;
-        for record in directory.journal().all() {
-            let shown = since(start, record.at);
-            let clock = clocks.get(&*record.controller);
-            let at = clock.map_or(before, |clock| clock.time(shown, before));
-            before = before.max(at);
-            history.binds.push(bind(&record, at, &objects));
+        let journal = directory.journal().all();
+        let noted = world.bind_times(&tenant.name);
+        // The journal may have forgotten the first ones.
+        let noted = noted
+            .get(noted.len().saturating_sub(journal.len())..)
+            .unwrap_or_default();
+        // A directory goes by the clock of its first controller.
+        let first = tenant
+            .controllers
+            .first()
+            .map_or("", |controller| &controller.name);
+        let clock = Clock::of(schedule, first);
+        for (record, noted) in journal.iter().zip(noted) {
+            let at = clock.time_near(since(start, record.at), *noted);
+            history.binds.push(bind(record, at, &objects));
         }
     }
     history.binds.sort_by_key(|bind| bind.at);
@@ -258,7 +260,7 @@ fn logged(
         at,
         tenant,
         account,
-        outcome: named(&record.outcome).ok_or_else(|| unknown("outcome", &record.outcome))?,
+        outcome: Outcome::named(&record.outcome).ok_or_else(|| unknown("outcome", &record.outcome))?,
         code: record.code,
         total: record.total,
         attempts: record.attempts.iter().map(attempt).collect(),

@@ -190,6 +190,13 @@ pub struct Attack {
     pub rate: Flow,
     /// The account, unless all are tried; else ok-1.
     pub user: Option<String>,
+    /// How many accounts have a password that is in a spray's list, drawn from the seed: more often near its top,
+    /// as popular passwords are. Else none.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub guessable: Option<u32>,
+    /// How many passwords a spray's list has, the most popular first; else 100.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub list: Option<u32>,
     /// From how many places.
     #[schemars(range(min = 1, max = 64))]
     pub clients: Option<u32>,
@@ -243,7 +250,10 @@ pub struct Nemesis {
     pub shortest: Option<Written<Duration>>,
     /// The longest that a fault lasts; else 10s.
     pub longest: Option<Written<Duration>>,
-    /// How many at once, at most; else 1.
+    /// Whether `every` is meant of each agent by itself, so that twice as many agents have twice as many faults; else
+    /// it is meant of all together.
+    pub each: Option<bool>,
+    /// How many at once, at most; else 1, and with `each` 16.
     #[schemars(range(min = 1, max = 16))]
     pub at_once: Option<u32>,
     /// How long a loud phase is; else until the end.

@@ -29,7 +29,7 @@ pub struct Mistakes {
 }
 
 impl Mistakes {
-    pub(super) fn new(file: &str, text: &str, mut all: Vec<Mistake>) -> Self {
+    pub(crate) fn new(file: &str, text: &str, mut all: Vec<Mistake>) -> Self {
         for mistake in &mut all {
             mistake.at = inside(text, &mistake.at);
         }
@@ -116,7 +116,7 @@ impl std::error::Error for Mistakes {}
 
 /// The one of `known` that was probably meant by `written`, as a question; else, if they are few, all
 /// of them.
-pub(super) fn meant<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn meant<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let known: Vec<_> = known.into_iter().collect();
     near(written, &known).or_else(|| {
         let few = !known.is_empty() && known.len() <= LISTED_MAX;
@@ -125,7 +125,7 @@ pub(super) fn meant<'a>(written: &str, known: impl IntoIterator<Item = &'a str>)
 }
 
 /// The one of `known` that was probably meant by `written`, as a question.
-pub(super) fn near(written: &str, known: &[&str]) -> Option<String> {
+pub(crate) fn near(written: &str, known: &[&str]) -> Option<String> {
     let lower = written.to_lowercase();
     let distance = |name: &str| strsim::damerau_levenshtein(&lower, name);
     // A third of its letters may be wrong; a part of it may be missing.

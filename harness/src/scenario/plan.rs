@@ -234,6 +234,10 @@ pub struct Attack {
     pub span: Span,
     /// The account, unless all are tried.
     pub user: Option<Person>,
+    /// How many accounts have a password that is in a spray's list.
+    pub guessable: u32,
+    /// How many passwords a spray's list has.
+    pub list: u32,
     /// From how many clients, the first ones.
     pub clients: u32,
 }
@@ -325,8 +329,10 @@ fn process_of(trouble: &Trouble) -> Option<&str> {
 /// Faults at random.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Nemesis {
-    /// Mean time from one to the next in a loud phase.
+    /// Mean time from one to the next in a loud phase, of all agents together.
     pub every: Duration,
+    /// That time was meant of each agent by itself: what hits one that is down already hits no other instead.
+    pub each: bool,
     /// The shortest that one lasts.
     pub shortest: Duration,
     /// The longest that one lasts.

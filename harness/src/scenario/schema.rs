@@ -1,24 +1,34 @@
 //! The JSON Schema of scenario files, for editors and for the check of their shape.
 
-use schemars::schema_for;
+use schemars::{JsonSchema, schema_for};
 use serde_json::{Map, Value};
 
 use super::file::File;
 
 /// The schema as JSON.
 pub(super) fn value() -> Value {
-    let mut schema = schema_for!(File).to_value();
+    of::<File>("Postern scenario")
+}
+
+/// The schema of a file of this type, as JSON.
+pub(crate) fn of<T: JsonSchema>(title: &str) -> Value {
+    let mut schema = schema_for!(T).to_value();
     tidy(&mut schema);
     if let Value::Object(fields) = &mut schema {
-        fields.insert("title".to_owned(), "Postern scenario".into());
+        fields.insert("title".to_owned(), title.into());
     }
     schema
 }
 
 /// The schema as it is published in `harness/scenarios/scenario.schema.json`.
 pub fn text() -> String {
+    printed(&value())
+}
+
+/// A schema as it is published.
+pub(crate) fn printed(schema: &Value) -> String {
     // A value of maps, lists and texts always has a JSON form.
-    let mut text = serde_json::to_string_pretty(&value()).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(schema).unwrap_or_default();
     text.push('\n');
     text
 }

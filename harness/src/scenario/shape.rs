@@ -15,22 +15,22 @@ use super::mistakes::{Mistake, meant, near};
 use super::units;
 
 /// A file whose shape was checked.
-pub(super) struct Shaped {
+pub(crate) struct Shaped {
     /// What of it can be read, as JSON.
-    pub(super) value: Value,
+    pub(crate) value: Value,
     /// Where its fields are.
-    pub(super) places: Places,
+    pub(crate) places: Places,
     /// What is wrong with it.
-    pub(super) mistakes: Vec<Mistake>,
+    pub(crate) mistakes: Vec<Mistake>,
 }
 
 /// Where the fields of a file are: by path, such as `fault[2].between[0]`.
 #[derive(Debug, Default)]
-pub(super) struct Places(BTreeMap<String, Range<usize>>);
+pub(crate) struct Places(BTreeMap<String, Range<usize>>);
 
 impl Places {
     /// Where `path` is, or the nearest that it would be in.
-    pub(super) fn find(&self, path: &str) -> Range<usize> {
+    pub(crate) fn find(&self, path: &str) -> Range<usize> {
         let mut path = path;
         loop {
             if let Some(at) = self.0.get(path) {
@@ -48,7 +48,7 @@ impl Places {
 ///
 /// # Errors
 /// It is not TOML: only that is reported, since what a broken line means can only be guessed.
-pub(super) fn check(text: &str, schema: &Value) -> Result<Shaped, Vec<Mistake>> {
+pub(crate) fn check(text: &str, schema: &Value) -> Result<Shaped, Vec<Mistake>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return Err(errors.iter().map(syntax).collect());
@@ -143,6 +143,7 @@ impl<'a> Walk<'a> {
                     | ("string", DeValue::String(_))
                     | ("integer" | "number", DeValue::Integer(_))
                     | ("number", DeValue::Float(_))
+                    | ("boolean", DeValue::Boolean(_))
             )
         };
         all.iter()

@@ -105,6 +105,8 @@ pub enum Typed {
     Nul,
     /// A wrong password for a name that nobody has.
     Unknown,
+    /// The right password, by an attacker who guessed it.
+    Guessed,
 }
 
 /// How a sign-in ends for its caller.
@@ -135,6 +137,13 @@ pub enum Outcome {
     Busy,
     /// Nobody could say.
     Unavailable,
+}
+
+impl Outcome {
+    /// The one that the cloud's log calls so.
+    pub fn named(name: &str) -> Option<Self> {
+        serde_json::from_value(name.into()).ok()
+    }
 }
 
 impl Outcome {

@@ -154,7 +154,10 @@ fn written(scenario: &Scenario) -> File {
             .map(|sign_in| of_sign_in(sign_in, scenario))
             .collect(),
         fault: scenario.faults.iter().map(of_fault).collect(),
-        nemesis: scenario.nemesis.as_ref().map(of_nemesis),
+        nemesis: scenario
+            .nemesis
+            .as_ref()
+            .map(|nemesis| of_nemesis(nemesis, scenario)),
         expect: scenario.expect.clone(),
     }
 }
@@ -243,6 +246,8 @@ fn of_attack(attack: &Attack, tenant: Option<String>) -> file::Attack {
         rate: flow(&attack.span),
         user: attack.user.map(|person| person.to_string()),
         clients: Some(attack.clients),
+        guessable: (attack.guessable > 0).then_some(attack.guessable),
+        list: (attack.kind == super::AttackKind::Spray).then_some(attack.list),
     }
 }
 
@@ -279,9 +284,13 @@ fn of_fault(planned: &Fault) -> fault::Fault {
     }
 }
 
-fn of_nemesis(nemesis: &Nemesis) -> file::Nemesis {
+fn of_nemesis(nemesis: &Nemesis, scenario: &Scenario) -> file::Nemesis {
+    let agents = scenario.tenants.iter().map(|tenant| tenant.agents.len());
+    let agents = u32::try_from(agents.sum::<usize>()).unwrap_or(u32::MAX).max(1);
+    let each = if nemesis.each { agents } else { 1 };
     file::Nemesis {
-        every: Written(nemesis.every),
+        every: Written(nemesis.every.saturating_mul(each)),
+        each: nemesis.each.then_some(true),
         shortest: time(nemesis.shortest),
         longest: time(nemesis.longest),
         at_once: u32::try_from(nemesis.at_once).ok(),

@@ -157,7 +157,7 @@ pub(super) struct Agent {
     pub(super) cloud: Rc<Cloud>,
     /// Of the process that runs.
     pub(super) attached: RefCell<Option<watch::Receiver<Attached>>>,
-    /// As it was last enrolled.
+    /// As it was last enrolled, or started.
     pub(super) id: RefCell<Option<AgentId>>,
     /// All that it ever was.
     pub(super) ids: RefCell<BTreeSet<AgentId>>,
@@ -184,6 +184,10 @@ impl Agent {
                 () = stop.cancelled() => return self.host.ends(Process::Ended),
                 () = self.enrol(&state, again) => {}
             }
+        }
+        // One that died while it enrolled may have another identity than it was told.
+        if let Ok(identity) = Identity::load(seams.disk.as_ref(), &state) {
+            *self.id.borrow_mut() = Some(identity.agent);
         }
         let config = match self.config(state) {
             Ok(config) => config,

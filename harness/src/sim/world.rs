@@ -115,6 +115,8 @@ pub struct World {
     arrivals: BTreeMap<(Duration, u64), Arrival>,
     actions: BTreeMap<(Duration, u64), Action>,
     planned: u64,
+    /// For each tenant: at the end of which step each bind was in its directory's journal.
+    binds: BTreeMap<Arc<str>, Vec<Duration>>,
     set_up: SetUps,
     folder: tempfile::TempDir,
     watch: Option<Watch>,
@@ -195,6 +197,7 @@ impl World {
             arrivals: BTreeMap::new(),
             actions: BTreeMap::new(),
             planned: 0,
+            binds: BTreeMap::new(),
             set_up: BTreeMap::new(),
             folder: ground.folder,
             watch,
@@ -407,6 +410,7 @@ impl World {
             .step()
             .map_err(|error| SimError::Failed(error.to_string()))?;
         self.time.set(self.sim.elapsed());
+        self.note_binds();
         let dying: Vec<_> = self
             .hosts
             .iter()
@@ -417,6 +421,15 @@ impl World {
             self.crash(&host)?;
         }
         Ok(())
+    }
+
+    fn note_binds(&mut self) {
+        let now = self.now();
+        for (tenant, directory) in &self.directories {
+            let total = usize::try_from(directory.journal().total()).unwrap_or(usize::MAX);
+            let noted = self.binds.entry(tenant.clone()).or_default();
+            noted.resize(total.max(noted.len()), now);
+        }
     }
 
     fn runs(&self, host: &str) -> bool {
@@ -441,6 +454,12 @@ impl World {
             value: tenant.to_owned(),
             expected: list(self.directories.keys().map(|name| &**name)),
         })
+    }
+
+    /// When each bind of a tenant's journal was there, since the world's start and to the step: also where a
+    /// controller's clock was moved, whose time the journal has.
+    pub fn bind_times(&self, tenant: &str) -> &[Duration] {
+        self.binds.get(tenant).map_or(&[], Vec::as_slice)
     }
 
     /// A tenant's id in the cloud.

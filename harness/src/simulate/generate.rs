@@ -313,6 +313,8 @@ fn attack(place: usize, loud: Duration, dice: &Dice) -> Attack {
         },
         user,
         clients: 1,
+        guessable: 0,
+        list: 100,
     }
 }
 
@@ -439,6 +441,7 @@ fn nemesis(scenario: &Scenario, phases: Option<(Duration, Duration)>, dice: &Dic
     let shortest = dice.time(SECOND / 5, 2 * SECOND);
     (!weights.is_empty()).then(|| Nemesis {
         every: dice.time(2 * SECOND, 20 * SECOND),
+        each: false,
         shortest,
         longest: dice.time(shortest + SECOND, 30 * SECOND).min(scenario.duration),
         at_once: usize::try_from(dice.number(1, 3)).unwrap_or(1),

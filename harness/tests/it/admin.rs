@@ -413,14 +413,10 @@ async fn the_sign_in_log_says_who_was_asked_and_what_came_of_it() {
     let table = admin(&lab, &of_ada).await.unwrap();
     let rows = rows(&table);
     assert_eq!(rows.len(), 3, "{table}");
-    assert!(
-        rows[1].contains(&format!("{controller} wrong").as_str()),
-        "{table}"
-    );
-    assert!(
-        rows[2].contains(&format!("{controller} accepted").as_str()),
-        "{table}"
-    );
+    let agent = lab.tenant().agents[0].id.to_string();
+    let asked = |verdict: &str| format!("{}@{controller} {verdict}", &agent[..8]);
+    assert!(rows[1].contains(&asked("wrong").as_str()), "{table}");
+    assert!(rows[2].contains(&asked("accepted").as_str()), "{table}");
     let newest = admin_json(&lab, "sign-in list --tenant contoso --limit 1").await;
     assert_eq!(newest, records[..1]);
     lab.stop().await.unwrap();

@@ -1,278 +1,263 @@
 //! Three agents, one of which fails under load in each of the ways that processes and networks fail:
-//! killed, stopped, cut off. Everybody is answered, nobody with a right password is refused, and
-//! client, log and the directory's journal tell the same story.
+//! killed, stopped, cut off. Everybody is answered in time, nobody with a right password is refused, and
+//! client, log and the directory's journal tell the same story. What comes late changes nothing.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use postern_cloud::config::Limits;
-use postern_cloud::sign_in::Record;
-use postern_harness::client::Programme;
-use postern_harness::lab::{Lab, Link, LinkState, TenantPlan, Topology};
-use postern_harness::load::{Plan, engine};
-use postern_proto::ids::AgentId;
-use postern_proto::wire::signin::sign_in_response::Outcome;
+use postern_harness::lab::LinkState;
+use postern_harness::lab::processes::{AgentProcess, ProcessLab, Program, logged};
+use postern_harness::scenario::Outcome;
+use postern_kit::clock::monotonic;
 use rustix::process::Signal;
 
-use crate::process::{Program, Site};
-use crate::world::{DOMAIN, WRONG, eventually, plan, start};
+use crate::rush::{
+    Crowd, HELD, SLOW, agent, ambiguous, busy_agent, directory, holding_agent, is_used, lab, mistypes,
+    noticed, records, rush,
+};
+use crate::world::{ATTEMPT, eventually};
 
-/// Sign-ins a second, and for how long: short of what two cores do in a test build.
-const RATE: f64 = 150.0;
-const DURATION: Duration = Duration::from_secs(8);
-/// What the directory takes for a bind.
-const DELAY: Duration = Duration::from_millis(50);
-/// Requests that the agent holds when it fails.
-const HELD: usize = 20;
+/// People who sign in together while an agent is late: no more than three agents ask about at once, so that nothing
+/// else is.
+const TOGETHER: usize = 24;
+/// What it holds then at least, and how much of that is seen to come after all: some may be answered before it hangs.
+const LATE: usize = 6;
+const LATE_MIN: usize = 3;
 
 /// How an agent fails.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
     Killed,
     Stopped,
     CutOff,
 }
 
-/// An agent as a process, behind a link of its own.
-struct Remote {
-    id: AgentId,
-    program: Program,
-    link: Link,
-}
-
-async fn agents(lab: &Lab, site: &Site) -> Vec<Remote> {
-    let tenant = lab.tenant();
-    let root = tenant.directory.ca_pem().unwrap();
-    site.write("controller-root.pem", root);
-    let mut all = Vec::new();
-    for number in 0..3 {
-        let enrolled = lab.enrol_agent(0).await.unwrap();
-        let link = Link::start(lab.agents(), lab.seams()).await.unwrap();
-        let text = format!(
-            "state = '{}'\ncloud = 'localhost:{}'\n[[forest]]\nname = 'corp'\ndomains = ['{DOMAIN}']\n\
-             controllers = ['localhost:{}']\ntrust = 'controller-root.pem'\n",
-            enrolled.state.display(),
-            link.addr().port(),
-            tenant.directory.ldaps_addr().unwrap().port(),
-        );
-        let file = format!("agent-{number}.toml");
-        site.write(&file, &text);
-        let mut program = site.start(&format!(
-            "agent run --config {file} --log-json --log warn,postern_agent=info"
-        ));
-        program.logs("connected").await;
-        all.push(Remote {
-            id: enrolled.id,
-            program,
-            link,
-        });
+impl Failure {
+    fn befalls(self, agent: &mut AgentProcess) {
+        match self {
+            Self::Killed => agent.kill(),
+            Self::Stopped => agent.signal(Signal::STOP).unwrap(),
+            Self::CutOff => agent.set_link(LinkState::Swallows),
+        }
     }
-    connected(lab, 3).await;
-    all
-}
 
-async fn connected(lab: &Lab, count: usize) {
-    eventually("agents are connected", async || {
-        let all = lab.admin.agents(lab.tenant().tenant.id).await.unwrap();
-        (all.iter().filter(|(_, presence)| presence.is_some()).count() == count).then_some(())
-    })
-    .await;
-}
-
-/// Lets the load hang in the directory until an agent holds enough, and lets that agent fail.
-async fn fail_one(lab: &Lab, agents: &mut [Remote], failure: Failure) {
-    let faults = lab.tenant().directory.faults();
-    eventually("load", async || {
-        (lab.tenant().directory.journal().total() > 50).then_some(())
-    })
-    .await;
-    faults.set_latency(Duration::from_secs(2));
-    let loaded = eventually("an agent holds requests", async || {
-        let all = lab.admin.agents(lab.tenant().tenant.id).await.unwrap();
-        let held = |presence: &Option<postern_cloud::dispatch::AgentPresence>| {
-            presence.is_some_and(|presence| presence.in_flight >= HELD)
-        };
-        all.into_iter()
-            .find_map(|(record, presence)| held(&presence).then_some(record.registration.agent))
-    })
-    .await;
-    let victim = agents.iter_mut().find(|agent| agent.id == loaded).unwrap();
-    match failure {
-        Failure::Killed => victim.program.kill(),
-        Failure::Stopped => victim.program.signal(Signal::STOP),
-        Failure::CutOff => victim.link.set(LinkState::Swallows),
+    async fn ends(self, agent: &mut AgentProcess) {
+        match self {
+            Self::Killed => agent.start().await.unwrap(),
+            Self::Stopped => agent.signal(Signal::CONT).unwrap(),
+            Self::CutOff => agent.set_link(LinkState::Passes),
+        }
     }
-    faults.set_latency(DELAY);
 }
 
-/// What came of the load: the clients' answers by user, and the log.
-struct Story {
-    answers: BTreeMap<u64, Outcome>,
-    /// Of each user, in the order of the population.
-    records: Vec<Record>,
-    lab: Lab,
-}
-
-fn is_wrong(number: u64) -> bool {
-    number % 10 < 3
-}
-
-async fn story(failure: Failure, hand_off: bool) -> Story {
-    let sign_ins = (RATE * DURATION.as_secs_f64()) as usize;
+/// What the users noticed, told by the same assertion whether or not sign-ins are handed over; and the lab as it
+/// is afterwards, with the place of the agent that failed.
+async fn one_fails(failure: Failure, hand_off: bool) -> (Vec<String>, ProcessLab, Crowd, usize) {
     let limits = Limits {
         hand_off,
         ..Limits::default()
     };
-    let tenant = TenantPlan {
-        agents: 0,
-        ..plan(sign_ins)
+    let mut lab = lab(limits).await;
+    let crowd = Crowd::of(&lab);
+    let failing = async {
+        let at = busy_agent(&mut lab).await;
+        failure.befalls(agent(&mut lab, at));
+        lab.attached(0, 2).await.unwrap();
+        at
     };
-    let lab = start(Topology {
-        limits,
-        ..Topology::of(tenant)
-    })
-    .await;
-    lab.tenant().directory.faults().set_latency(DELAY);
-    let site = Site::new();
-    let mut agents = agents(&lab, &site).await;
+    let (answers, at) = tokio::join!(crowd.rush(), failing);
+    let records = records(&mut lab).await;
+    let mut noticed = noticed(&lab, &limits, &answers, &records);
+    let ambiguous = ambiguous(&records);
+    if ambiguous < HELD {
+        noticed.push(format!("only {ambiguous} were handed over"));
+    }
+    (noticed, lab, crowd, at)
+}
 
-    let people: Arc<Vec<_>> = Arc::new(population(sign_ins));
-    let programme = lab.programme(lab.tenant()).unwrap();
-    let answers = Arc::new(std::sync::Mutex::new(BTreeMap::new()));
-    let (heard, asked) = (answers.clone(), people.clone());
-    let load = engine::run(
-        Plan {
-            rate: RATE,
-            duration: DURATION,
-        },
-        move |number| sign_in(programme.clone(), asked.clone(), number, heard.clone()),
+async fn nobody_notices(failure: Failure) {
+    let (noticed, mut lab, crowd, at) = one_fails(failure, true).await;
+    assert!(noticed.is_empty(), "{failure:?}: {noticed:#?}");
+    // It comes back, with whatever it still has to say, and all is as it was.
+    let before = (records(&mut lab).await, directory(&lab).journal().total());
+    failure.ends(agent(&mut lab, at)).await;
+    lab.attached(0, 3).await.unwrap();
+    assert_eq!(
+        before,
+        (records(&mut lab).await, directory(&lab).journal().total())
     );
-    let (measured, ()) = tokio::join!(load, fail_one(&lab, &mut agents, failure));
-    let measured = measured.unwrap();
-    assert_eq!((measured.not_begun, measured.unanswered), (0, 0), "{measured:?}");
-
-    let mut records = Vec::new();
-    let tenant = Some(lab.tenant().tenant.id);
-    for (username, _) in people.iter() {
-        let found = lab
-            .admin
-            .sign_ins()
-            .list(tenant, Some(username.parse().unwrap()), 10)
-            .await
-            .unwrap();
-        let [record] = <[_; 1]>::try_from(found).unwrap();
-        records.push(record);
-    }
-    let answers = std::mem::take(&mut *answers.lock().unwrap());
-    Story {
-        answers,
-        records,
-        lab,
-    }
-}
-
-fn population(users: usize) -> Vec<(String, String)> {
-    let population = postern_directory_mock::Population::seeded(1, users);
-    let people = population.people().iter();
-    people
-        .map(|person| (person.upn(DOMAIN), person.password.plaintext().to_owned()))
-        .collect()
-}
-
-async fn sign_in(
-    programme: Programme,
-    people: Arc<Vec<(String, String)>>,
-    number: u64,
-    answers: Arc<std::sync::Mutex<BTreeMap<u64, Outcome>>>,
-) -> String {
-    let (username, password) = &people[usize::try_from(number).unwrap()];
-    let password = if is_wrong(number) { WRONG } else { password };
-    let answer = programme.sign_in(username, password).await;
-    let outcome = answer.map_or(Outcome::Unspecified, |answer| answer.outcome());
-    answers.lock().unwrap().insert(number, outcome);
-    outcome.as_str_name().to_owned()
-}
-
-/// Whether an earlier attempt of it may have reached the directory.
-fn is_ambiguous(record: &Record) -> bool {
-    let all = record.attempts.len();
-    record
-        .attempts
-        .iter()
-        .take(all.saturating_sub(1))
-        .any(|attempt| attempt.verdict != "not_asked")
-        || record
-            .attempts
-            .iter()
-            .any(|attempt| attempt.verdict == "not_awaited")
-}
-
-async fn one_fails_and_nobody_notices(failure: Failure) {
-    let Story {
-        answers,
-        records,
-        lab,
-    } = story(failure, true).await;
-    let directory = lab.tenant().directory.directory();
-    let journal = lab.tenant().directory.journal();
-    let mut ambiguous = 0;
-    for (number, outcome) in &answers {
-        let record = &records[usize::try_from(*number).unwrap()];
-        let expected = if is_wrong(*number) {
-            Outcome::Refused
-        } else {
-            Outcome::SignedIn
-        };
-        assert_eq!(*outcome, expected, "{failure:?}: {record:?}");
-        let logged = if is_wrong(*number) { "refused" } else { "signed_in" };
-        assert_eq!(record.outcome, logged);
-
-        let sam = record.username.split('@').next().unwrap();
-        let totals = journal.totals(directory.guid_of(sam).unwrap());
-        let most = if is_ambiguous(record) { 2 } else { 1 };
-        ambiguous += usize::from(is_ambiguous(record));
-        assert!((1..=most).contains(&totals.judged), "{totals:?} for {record:?}");
-        let counted = if is_wrong(*number) { totals.judged } else { 0 };
-        assert_eq!(totals.counted, counted, "{record:?}");
-    }
-    assert_eq!(answers.len(), records.len());
-    assert!(
-        ambiguous >= HELD / 2,
-        "only {ambiguous} sign-ins were handed over"
-    );
+    is_used(&mut lab, &crowd, at, rush()).await;
+    assert_eq!(before.0, records(&mut lab).await);
     lab.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_agent_is_nobodys_business() {
-    one_fails_and_nobody_notices(Failure::Killed).await;
+    nobody_notices(Failure::Killed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_agent_is_nobodys_business() {
-    one_fails_and_nobody_notices(Failure::Stopped).await;
+    nobody_notices(Failure::Stopped).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_cut_off_is_nobodys_business() {
-    one_fails_and_nobody_notices(Failure::CutOff).await;
+    nobody_notices(Failure::CutOff).await;
+}
+
+/// The counter-test: the same assertion fails, and what it finds is what hand-off is for.
+async fn without_hand_off_users_notice(failure: Failure) {
+    let (noticed, mut lab, ..) = one_fails(failure, false).await;
+    let told_to_try_again = |text: &&String| text.contains("was told Ok(Unavailable)");
+    let told = noticed.iter().filter(told_to_try_again).count();
+    assert!(told >= HELD, "{failure:?}: {noticed:#?}");
+    // And even then nobody with a right password is told that it is wrong.
+    for (person, record) in records(&mut lab).await {
+        assert!(
+            record.outcome != Outcome::Refused || mistypes(person),
+            "{record:?}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_hand_off_the_users_of_a_failing_agent_have_to_try_again() {
-    let story = story(Failure::Killed, false).await;
-    let unavailable = story
-        .answers
-        .values()
-        .filter(|outcome| **outcome == Outcome::Unavailable)
-        .count();
-    assert!(unavailable >= HELD / 2, "{unavailable}");
-    // And even then nobody with a right password is told that it is wrong.
-    let refused = story
-        .answers
+async fn without_hand_off_users_notice_a_killed_agent() {
+    without_hand_off_users_notice(Failure::Killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_hand_off_users_notice_a_stopped_agent() {
+    without_hand_off_users_notice(Failure::Stopped).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_hand_off_users_notice_an_agent_that_is_cut_off() {
+    without_hand_off_users_notice(Failure::CutOff).await;
+}
+
+/// An agent is late, not lost: its sign-ins were handed over when its verdicts come, on the same stream.
+async fn late_verdicts_change_nothing(failure: Failure) {
+    let limits = Limits {
+        attempt: ATTEMPT,
+        ..Limits::default()
+    };
+    let mut lab = lab(limits).await;
+    let crowd = Crowd::of(&lab);
+    let late = |lab: &ProcessLab| {
+        let log = lab.cloud.program().map(Program::log).unwrap();
+        logged(&log, "verdict that nobody waits for").len()
+    };
+    directory(&lab).faults().set_latency(SLOW);
+    let failing = async {
+        let at = holding_agent(&mut lab, LATE).await;
+        failure.befalls(agent(&mut lab, at));
+        at
+    };
+    // Everybody is answered while it is late.
+    let (answers, at) = tokio::join!(crowd.together(TOGETHER), failing);
+    let (answered, before) = (records(&mut lab).await, late(&lab));
+    let ambiguous = ambiguous(&answered);
+    assert!(ambiguous >= LATE_MIN, "only {ambiguous} were handed over");
+    failure.ends(agent(&mut lab, at)).await;
+    eventually("late verdicts come", async || {
+        (late(&lab) >= before + LATE_MIN).then_some(())
+    })
+    .await;
+    let records = records(&mut lab).await;
+    let noticed = noticed(&lab, &limits, &answers, &records);
+    assert!(noticed.is_empty(), "{failure:?}: {noticed:#?}");
+    assert_eq!(answered, records, "they were answered before");
+    // It was there all the time, and still is.
+    let connected = lab.tenants[0]
+        .agents
         .iter()
-        .filter(|(_, outcome)| **outcome == Outcome::Refused);
-    assert!(refused.into_iter().all(|(number, _)| is_wrong(*number)));
-    story.lab.stop().await.unwrap();
+        .map(|agent| agent.program().unwrap().log());
+    let connected = connected.map(|log| logged(&log, "connected").len());
+    assert_eq!(connected.collect::<Vec<_>>(), [1, 1, 1]);
+    is_used(&mut lab, &crowd, at, rush()).await;
+    lab.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_verdicts_of_an_agent_that_hung_change_nothing() {
+    late_verdicts_change_nothing(Failure::Stopped).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_verdicts_of_an_agent_whose_link_is_healed_change_nothing() {
+    late_verdicts_change_nothing(Failure::CutOff).await;
+}
+
+/// Until it is certain that nobody answers any more: two agents may be asked, one after the other, and silence is
+/// noticed within 4 s.
+const HOPELESS_MAX: Duration = Duration::from_secs(8);
+/// Until it is told, when it is known: the floor of refusals, and room for two busy cores.
+const AT_ONCE_MAX: Duration = Duration::from_secs(2);
+/// From when an agent's process is started until people sign in through it.
+const BACK_MAX: Duration = Duration::from_secs(10);
+/// What the log says when nobody could be asked.
+const NO_AGENT: u32 = 80001;
+
+async fn all_fail(failure: Failure, known_at_once: bool) {
+    let mut lab = lab(Limits::default()).await;
+    let crowd = Crowd::of(&lab);
+    let mut people = (0..).filter(|person| !mistypes(*person));
+    let mut next = || people.next().unwrap();
+    let told = async |person: usize, within: Duration| {
+        let began = monotonic();
+        assert_eq!(crowd.sign_in(person).await.outcome, Ok(Outcome::Unavailable));
+        let took = monotonic().saturating_duration_since(began);
+        assert!(took < within, "{took:?}");
+    };
+    for agent in &mut lab.tenants[0].agents {
+        failure.befalls(agent);
+    }
+    if known_at_once {
+        lab.attached(0, 0).await.unwrap();
+    } else {
+        // Nobody knows until somebody asks: then each of them is asked, and is lost.
+        let asking = [next(), next(), next()].map(|person| told(person, HOPELESS_MAX));
+        join_all(asking).await;
+        lab.attached(0, 0).await.unwrap();
+    }
+    let person = next();
+    told(person, AT_ONCE_MAX).await;
+    let record = records(&mut lab).await.remove(&person).unwrap();
+    assert_eq!((record.code, record.attempts.len()), (NO_AGENT, 0), "{record:?}");
+
+    let began = monotonic();
+    failure.ends(agent(&mut lab, 0)).await;
+    let back = async {
+        // Who was told "unavailable" tries again; nobody touches the cloud.
+        while crowd.sign_in(person).await.outcome != Ok(Outcome::SignedIn) {}
+    };
+    tokio::time::timeout(BACK_MAX, back).await.unwrap();
+    let took = monotonic().saturating_duration_since(began);
+    assert!(took < BACK_MAX, "{took:?}");
+    assert_eq!(
+        lab.agents(0)
+            .await
+            .unwrap()
+            .iter()
+            .filter(|agent| agent.connected)
+            .count(),
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_all_agents_are_killed_people_are_told_at_once_and_one_that_is_back_serves() {
+    all_fail(Failure::Killed, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_all_agents_hang_people_are_told_in_time_and_one_that_is_back_serves() {
+    all_fail(Failure::Stopped, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_all_agents_are_cut_off_people_are_told_in_time_and_one_that_is_back_serves() {
+    all_fail(Failure::CutOff, false).await;
 }

@@ -45,11 +45,11 @@ impl Office {
         let mut directory =
             site.start("directory serve --config directory.toml --write-users users.csv --log-json");
         let table = |output: &str, _: &str| output.contains("ada@").then(|| output.to_owned());
-        let table = directory.says("its users", table).await;
+        let table = directory.says("its users", table).await.unwrap();
 
         let page_root = prepare_cloud(&site).await;
         let mut cloud = site.start("cloud serve --config cloud.toml --log-json");
-        let runs = cloud.logs("cloud runs").await;
+        let runs = cloud.logs("cloud runs").await.unwrap();
         let address = |name: &str| runs[name].as_str().unwrap().parse().unwrap();
         let (public, agents) = (address("public"), address("agents"));
         Self {
@@ -126,7 +126,7 @@ impl Office {
         let mut agent = self
             .site
             .start(&format!("agent run --config {config} --log-json"));
-        agent.logs("connected").await;
+        agent.logs("connected").await.unwrap();
         agent
     }
 
@@ -144,16 +144,16 @@ impl Office {
     }
 
     /// Asks everybody to end, agents first, and sees that they say so.
-    pub(crate) async fn close(self, agents: Vec<Program>) -> Site {
+    pub(crate) async fn close(mut self, agents: Vec<Program>) -> Site {
         let is_clean = |ended: Ended, last: &str| {
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);
             assert_eq!(logged(&ended.stderr, last).len(), 1, "{}", ended.stderr);
         };
-        for agent in agents {
-            is_clean(agent.terminate().await, "agent stopped");
+        for mut agent in agents {
+            is_clean(agent.terminate().await.unwrap(), "agent stopped");
         }
-        is_clean(self.cloud.terminate().await, "cloud stopped");
-        is_clean(self.directory.terminate().await, "stopping");
+        is_clean(self.cloud.terminate().await.unwrap(), "cloud stopped");
+        is_clean(self.directory.terminate().await.unwrap(), "stopping");
         self.site
     }
 }

@@ -1,16 +1,16 @@
 //! Real processes of the program `postern`, which live in a folder of their own and die with the test.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use postern_harness::lab::processes::Launch;
+pub(crate) use postern_harness::lab::processes::{Ended, Program, lines, logged};
 use tempfile::TempDir;
 
-use crate::world::eventually;
+/// The program, as it was built for these tests.
+pub(crate) const POSTERN: &str = env!("CARGO_BIN_EXE_postern");
 
 /// A folder in which programs run.
 pub(crate) struct Site {
@@ -59,39 +59,20 @@ impl Site {
 
     fn spawn(&self, words: &str, environment: &[(&str, &str)], unread: bool) -> Program {
         let number = self.started.fetch_add(1, SeqCst);
-        let output = |stream| self.path(&format!("{number}-{stream}.output"));
-        let (stdout, stderr) = (output("stdout"), output("stderr"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
-        command
-            .args(words.split_whitespace())
-            .current_dir(self.folder.path());
-        for name in ["POSTERN_TOKEN", "POSTERN_ADMIN_SOCKET", "POSTERN_LOG"] {
-            command.env_remove(name);
-        }
-        let stderr_file = File::create(&stderr).unwrap();
-        let mut child = command
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(File::create(&stdout).unwrap())
-            .stderr(if unread {
-                Stdio::piped()
-            } else {
-                stderr_file.into()
-            })
-            .spawn()
-            .unwrap();
-        drop(child.stderr.take());
-        Program {
-            words: words.to_owned(),
-            child,
-            stdout,
-            stderr,
-        }
+        let launch = Launch {
+            program: Path::new(POSTERN),
+            folder: self.folder.path(),
+            name: &format!("{number}-postern"),
+            args: &words.split_whitespace().collect::<Vec<_>>(),
+            environment,
+            unread,
+        };
+        Program::start(launch).unwrap()
     }
 
     /// Runs `postern WORDS` to its end.
     pub(crate) async fn run(&self, words: &str) -> Ended {
-        self.start(words).ended().await
+        self.start(words).ended().await.unwrap()
     }
 
     /// The same, which must go well: what it says.
@@ -100,105 +81,6 @@ impl Site {
         assert_eq!(ended.code, Some(0), "{words}: {}", ended.stderr);
         ended.stdout
     }
-}
-
-/// A process. It is killed and reaped when this is dropped.
-pub(crate) struct Program {
-    words: String,
-    child: Child,
-    stdout: PathBuf,
-    stderr: PathBuf,
-}
-
-/// A process that has ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    /// `None` if a signal ended it.
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Program {
-    /// Waits until `find` finds something in its output so far, standard output and error.
-    pub(crate) async fn says<T>(&mut self, what: &str, find: impl Fn(&str, &str) -> Option<T>) -> T {
-        let words = self.words.clone();
-        eventually(&format!("{words}: {what}"), async || {
-            let ended = self.child.try_wait().unwrap();
-            let found = find(&read(&self.stdout), &read(&self.stderr));
-            if found.is_none() && ended.is_some() {
-                panic!("{words}: ended before {what}: {}", read(&self.stderr));
-            }
-            found
-        })
-        .await
-    }
-
-    /// Waits for the log line with this message: its fields.
-    pub(crate) async fn logs(&mut self, message: &str) -> Value {
-        self.says(message, |_, log| logged(log, message).pop()).await
-    }
-
-    /// Ends it where it stands.
-    pub(crate) fn kill(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    /// Sends it a signal that leaves it there.
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Its log so far.
-    pub(crate) fn log(&self) -> String {
-        read(&self.stderr)
-    }
-
-    pub(crate) async fn ended(mut self) -> Ended {
-        let words = self.words.clone();
-        let status = eventually(&format!("{words} ends"), async || self.child.try_wait().unwrap()).await;
-        Ended {
-            code: status.code(),
-            stdout: read(&self.stdout),
-            stderr: read(&self.stderr),
-        }
-    }
-
-    /// Asks it to end, as an operating system does.
-    pub(crate) async fn terminate(self) -> Ended {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).unwrap();
-        self.ended().await
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn read(file: &Path) -> String {
-    fs::read_to_string(file).unwrap()
-}
-
-/// The fields of all lines of a JSON log with this message.
-pub(crate) fn logged(log: &str, message: &str) -> Vec<Value> {
-    lines(log)
-        .map(|mut line| line["fields"].take())
-        .filter(|fields| fields["message"] == message)
-        .collect()
-}
-
-/// The whole lines of a JSON log: of others it may have written a part.
-pub(crate) fn lines(log: &str) -> impl Iterator<Item = Value> {
-    log.lines().filter_map(|line| serde_json::from_str(line).ok())
 }
 
 /// A TCP or UDP socket of a process.
@@ -225,7 +107,7 @@ pub(crate) fn sockets(pid: u32) -> Option<(Vec<Socket>, usize)> {
         .collect();
     let is_own = |inode: &str| open.contains(&format!("socket:[{inode}]"));
     let rows = |table: &str| {
-        let text = read(&process.join("net").join(table));
+        let text = fs::read_to_string(process.join("net").join(table)).unwrap();
         let rows = text
             .lines()
             .skip(1)

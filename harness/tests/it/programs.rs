@@ -35,8 +35,8 @@ async fn an_administrator_goes_from_an_empty_folder_to_a_user_who_signs_in() {
         said.starts_with("enrolled as agent ") && said.contains(DOMAIN),
         "{said}"
     );
-    let by_environment = site.start_with(&office.enrol("two"), &[("POSTERN_TOKEN", &tokens[1])]);
-    assert_eq!(by_environment.ended().await.code, Some(0));
+    let mut by_environment = site.start_with(&office.enrol("two"), &[("POSTERN_TOKEN", &tokens[1])]);
+    assert_eq!(by_environment.ended().await.unwrap().code, Some(0));
     office.configure_agent("one.toml", "one");
     office.configure_agent("two.toml", "two");
     let checked = site.must("agent check --config one.toml").await;
@@ -397,10 +397,11 @@ async fn a_second_cloud_does_not_run_over_the_first_and_a_killed_one_starts_agai
     let site = &office.site;
     assert!(site.path("admin.sock").exists());
     office.cloud = site.start("cloud serve --config cloud.toml --log-json");
-    office.cloud.logs("cloud runs").await;
+    office.cloud.logs("cloud runs").await.unwrap();
     agent
         .says("it is back", |_, log| logged(log, "connected").get(1).cloned())
-        .await;
+        .await
+        .unwrap();
     office.connected(1).await;
     let browser = office.browser();
     eventually("a sign-in after the crash", async || {
@@ -417,6 +418,6 @@ async fn a_program_whose_terminal_is_gone_still_ends_when_told() {
     site.write("directory.toml", DIRECTORY);
     let mut directory = site.start_unread("directory serve --config directory.toml");
     let table = |output: &str, _: &str| output.contains("ada@").then_some(());
-    directory.says("its users", table).await;
-    assert_eq!(directory.terminate().await.code, Some(0));
+    directory.says("its users", table).await.unwrap();
+    assert_eq!(directory.terminate().await.unwrap().code, Some(0));
 }

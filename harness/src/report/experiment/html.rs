@@ -2,8 +2,7 @@
 
 use askama::Template;
 
-use super::{Experiment, Metric, Parameter, Value, column, spread_text};
-use crate::report::data::Status;
+use super::{Experiment, Metric, Parameter, Value, column, header, not_passed, rows};
 use crate::report::page::{self, PageError};
 use crate::report::plot::sweep::{Line, Sweep, sweep, symbol};
 use crate::report::text;
@@ -16,7 +15,7 @@ const PLOTS_MAX: usize = 60;
 struct View<'a> {
     experiment: &'a Experiment,
     sizes: String,
-    not_passed: usize,
+    not_passed: Option<String>,
     plots: Vec<PlotView>,
     plots_left_out: usize,
     header: Vec<String>,
@@ -52,9 +51,7 @@ pub fn html(experiment: &Experiment) -> Result<String, PageError> {
             text::counted(experiment.points().len() as u64, "point"),
             text::counted(experiment.seeds.len() as u64, "seed")
         ),
-        not_passed: (experiment.runs.iter())
-            .filter(|run| run.status != Status::Passed)
-            .count(),
+        not_passed: not_passed(experiment),
         plots: plots.collect::<Result<_, _>>()?,
         plots_left_out: wanted.len().saturating_sub(PLOTS_MAX),
         header: header(experiment),
@@ -153,24 +150,6 @@ fn axis(parameter: &Parameter) -> String {
         "" => parameter.name.clone(),
         about => about.to_owned(),
     }
-}
-
-fn header(experiment: &Experiment) -> Vec<String> {
-    let parameters = experiment.parameters.iter().map(|one| one.name.clone());
-    let runs = ["runs".to_owned()];
-    let metrics = experiment.metrics.iter().map(column);
-    parameters.chain(runs).chain(metrics).collect()
-}
-
-fn rows(experiment: &Experiment) -> Vec<Vec<String>> {
-    let row = |point: &[Value]| {
-        let runs = experiment.runs.iter().filter(|run| run.at == point).count();
-        let metrics = 0..experiment.metrics.len();
-        let figures = metrics.map(|metric| spread_text(experiment.spread(point, metric)));
-        let at = point.iter().map(Value::to_string);
-        at.chain([runs.to_string()]).chain(figures).collect()
-    };
-    experiment.points().into_iter().map(row).collect()
 }
 
 fn facts(experiment: &Experiment) -> Vec<(&'static str, String)> {

@@ -2,9 +2,11 @@
 //! and figures taken of each run. With all that is needed to repeat it.
 //!
 //! [`csv()`]: a line for each run, for whatever draws or calculates. [`html()`]: plots with the spread over seeds.
+//! [`table()`]: the same figures on a terminal.
 //! `json` is with the others' ([`super::json`]).
 
 mod html;
+mod terminal;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use html::html;
+pub use terminal::table;
 
 use super::data::{Status, millis};
 use super::text;
@@ -120,6 +123,8 @@ pub struct Run {
     pub figures: Vec<Option<f64>>,
     /// The digest of all that happened in it.
     pub digest: String,
+    /// The command line that repeats this run alone, and shows it whole with `--html`.
+    pub repeat: String,
 }
 
 impl Run {
@@ -186,7 +191,7 @@ impl Experiment {
     }
 }
 
-/// A line for each run: parameters, seed, status, figures, digest. What was not measured is empty.
+/// A line for each run: parameters, seed, status, figures, digest, and what repeats it. What was not measured is empty.
 ///
 /// # Errors
 /// None that data like this can cause; the library's own.
@@ -197,7 +202,7 @@ pub fn csv(experiment: &Experiment) -> Result<String, csv::Error> {
     let mut header: Vec<_> = parameters.collect();
     header.extend(["seed", "status"].map(str::to_owned));
     header.extend(metrics);
-    header.push("digest".to_owned());
+    header.extend(["digest", "repeat"].map(str::to_owned));
     writer.write_record(&header)?;
     for run in &experiment.runs {
         let at = |place| run.at.get(place).map(Value::to_string).unwrap_or_default();
@@ -205,7 +210,7 @@ pub fn csv(experiment: &Experiment) -> Result<String, csv::Error> {
         line.extend([run.seed.to_string(), run.status.word().to_owned()]);
         let figure = |place| run.figure(place).map(|figure| figure.to_string());
         line.extend((0..experiment.metrics.len()).map(|place| figure(place).unwrap_or_default()));
-        line.push(run.digest.clone());
+        line.extend([run.digest.clone(), run.repeat.clone()]);
         writer.write_record(&line)?;
     }
     let bytes = writer.into_inner().map_err(|error| error.into_error())?;
@@ -218,6 +223,44 @@ fn column(metric: &Metric) -> String {
         "" => metric.name.clone(),
         unit => format!("{} [{unit}]", metric.name),
     }
+}
+
+fn header(experiment: &Experiment) -> Vec<String> {
+    let parameters = experiment.parameters.iter().map(|one| one.name.clone());
+    let runs = ["runs".to_owned()];
+    let metrics = experiment.metrics.iter().map(column);
+    parameters.chain(runs).chain(metrics).collect()
+}
+
+fn rows(experiment: &Experiment) -> Vec<Vec<String>> {
+    let row = |point: &[Value]| {
+        let runs = experiment.runs.iter().filter(|run| run.at == point).count();
+        let metrics = 0..experiment.metrics.len();
+        let figures = metrics.map(|metric| spread_text(experiment.spread(point, metric)));
+        let at = point.iter().map(Value::to_string);
+        at.chain([runs.to_string()]).chain(figures).collect()
+    };
+    experiment.points().into_iter().map(row).collect()
+}
+
+/// That runs did not pass, if some did not.
+fn not_passed(experiment: &Experiment) -> Option<String> {
+    let of = |status| experiment.runs.iter().filter(|run| run.status == status).count() as u64;
+    let (failed, errors) = (of(Status::Failed), of(Status::Error));
+    let mut told = Vec::new();
+    if failed > 0 {
+        told.push(format!(
+            "In {} something that the scenario expects or an invariant did not hold; their figures count all the same.",
+            text::counted(failed, "run")
+        ));
+    }
+    if errors > 0 {
+        told.push(format!(
+            "{} did not come to the end and have no figures.",
+            text::counted(errors, "run")
+        ));
+    }
+    (!told.is_empty()).then(|| told.join(" "))
 }
 
 /// `97.2 (95 to 99.1)`

@@ -34,8 +34,6 @@ const LANE: u32 = 17;
 const LANES_MAX: usize = 3;
 /// What lasts longer than a century is drawn as if it did not.
 const TIME_MAX: Duration = Duration::from_secs(36_525 * 24 * 3600);
-/// Marks of one group at most: more would make the page heavy and a blot of the plot.
-const MARKS_MAX: usize = 4000;
 
 /// A layer of columns: what it is called, its colour, and when it happened.
 pub(in crate::report) struct Layer {
@@ -98,6 +96,15 @@ pub(in crate::report) fn hand_offs(run: &RunReport) -> Vec<Layer> {
     }]
 }
 
+/// Lockouts by a directory, one layer.
+pub(in crate::report) fn lockouts(run: &RunReport) -> Vec<Layer> {
+    vec![Layer {
+        name: "locked",
+        ink: UNAVAILABLE,
+        times: run.series.lockouts.clone(),
+    }]
+}
+
 /// Binds by what the directory said.
 pub(in crate::report) fn binds(run: &RunReport) -> Vec<Layer> {
     let layer = |end: BindEnd| {
@@ -117,11 +124,12 @@ pub(in crate::report) fn binds(run: &RunReport) -> Vec<Layer> {
     BindEnd::ALL.map(layer).into()
 }
 
-/// How long each sign-in took, by when it was sent; a mark for each, with shape and colour of its group.
+/// How long each sign-in took, by when it was sent; a mark for each, with shape and colour of its group. Of a group's
+/// marks that lie close to each other some are left out, until there are `marks` at most, if that can be.
 ///
 /// # Errors
 /// [`PlotError`].
-pub(in crate::report) fn latency(run: &RunReport) -> Result<String, PlotError> {
+pub(in crate::report) fn latency(run: &RunReport, marks: usize) -> Result<String, PlotError> {
     let axis = TimeAxis::of(run);
     let labels = axis.labels(&run.faults, true);
     let above = labels.height();
@@ -129,8 +137,11 @@ pub(in crate::report) fn latency(run: &RunReport) -> Result<String, PlotError> {
     let points = &run.series.sign_ins;
     let slowest = points.iter().map(|point| point.latency).max();
     let slowest = slowest.unwrap_or_default().min(TIME_MAX);
-    // A decade at least, from the millisecond on: what took less is drawn there.
-    let (low, high) = (1.0, (slowest.as_secs_f64() * 1300.0).max(100.0));
+    let fastest = points.iter().map(|point| point.latency).min();
+    let fastest = fastest.unwrap_or_default().as_secs_f64() * 1000.0;
+    // Whole decades from below, and one at least; what took less than a millisecond is drawn there.
+    let low = 10_f64.powf(fastest.clamp(1.0, 10_000.0).log10().floor());
+    let high = (slowest.as_secs_f64() * 1300.0).max(low * 10.0);
     drawn(size, |canvas| {
         let mut chart = ChartBuilder::on(canvas)
             .margin_top(above)
@@ -148,7 +159,7 @@ pub(in crate::report) fn latency(run: &RunReport) -> Result<String, PlotError> {
         };
         for group in OutcomeGroup::ALL {
             let mine = points.iter().filter(|point| point.group() == group);
-            for pixel in thin(&mine.map(pixel).collect::<Vec<_>>()) {
+            for pixel in thin(&mine.map(pixel).collect::<Vec<_>>(), marks) {
                 mark(canvas, group, pixel, 0)?;
             }
         }
@@ -242,7 +253,7 @@ fn mark(canvas: &Canvas<'_>, group: OutcomeGroup, (x, y): (i32, i32), larger: i3
 }
 
 /// One of those that would be drawn upon each other, on a grid as fine as the number of them allows.
-fn thin(pixels: &[(i32, i32)]) -> Vec<(i32, i32)> {
+fn thin(pixels: &[(i32, i32)], marks: usize) -> Vec<(i32, i32)> {
     let mut kept = Vec::new();
     for grain in [1, 2, 3, 4, 6, 8, 12] {
         let mut taken = BTreeSet::new();
@@ -250,7 +261,7 @@ fn thin(pixels: &[(i32, i32)]) -> Vec<(i32, i32)> {
             .iter()
             .filter(|(x, y)| taken.insert((x / grain, y / grain)));
         kept = first.copied().collect();
-        if kept.len() <= MARKS_MAX {
+        if kept.len() <= marks {
             break;
         }
     }

@@ -51,22 +51,30 @@ impl Sweep {
         let span = if high > low {
             high - low
         } else {
-            high.abs().max(1.0) * 0.2
+            high.abs().max(5.0) * 0.2
         };
         let from = if low >= 0.0 && low < 0.5 * high || low == 0.0 {
             0.0
         } else {
             low - 0.1 * span
         };
-        (from, high + 0.1 * span)
+        // Of nothing but zeros, up to one.
+        (from, if high == 0.0 { 1.0 } else { high + 0.1 * span })
     }
 
     /// What stands below a place.
     fn name(&self, place: f64) -> String {
+        let is_whole = |place: f64| (place - place.round()).abs() < 1e-6;
         if self.names.is_empty() {
-            return text::number(place);
+            // There are no one and a half agents.
+            let counts = self.lines.iter().flatten().all(|(place, _)| is_whole(*place));
+            return if counts && !is_whole(place) {
+                String::new()
+            } else {
+                text::number(place)
+            };
         }
-        let whole = (place - place.round()).abs() < 1e-6 && place >= -0.5;
+        let whole = is_whole(place) && place >= -0.5;
         let every = self.names.len().div_ceil(NAMES_MAX);
         let name = (place.round() as usize)
             .is_multiple_of(every)

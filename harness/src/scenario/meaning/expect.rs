@@ -234,14 +234,15 @@ fn is_sent(of: &Of, tenant: Option<usize>, scenario: &Scenario) -> bool {
         theirs(load.tenant) && (state || stranger) && typed && in_time(&load.span)
     });
     let attacks = scenario.attacks.iter().any(|attack| {
-        let typed = match attack.kind {
-            AttackKind::Spray | AttackKind::Guess | AttackKind::Spellings => Typed::Wrong,
-            AttackKind::Strangers => Typed::Unknown,
+        let typed = |of: Typed| match attack.kind {
+            AttackKind::Spray if of == Typed::Guessed => attack.guessable > 0,
+            AttackKind::Spray | AttackKind::Guess | AttackKind::Spellings => of == Typed::Wrong,
+            AttackKind::Strangers => of == Typed::Unknown,
         };
         let state = of
             .users
             .is_none_or(|state| attack.user.is_none_or(|user| user.state == state));
-        theirs(attack.tenant) && of.typed.is_none_or(|of| of == typed) && state && in_time(&attack.span)
+        theirs(attack.tenant) && of.typed.is_none_or(typed) && state && in_time(&attack.span)
     });
     let singly = scenario.sign_ins.iter().any(|sign_in| {
         let state = |state| sign_in.whose.is_some_and(|person| person.state == state);
@@ -261,7 +262,7 @@ fn never(outcome: Outcome, of: &Of, scenario: &Scenario) -> Option<String> {
     if outcome.proves_the_password() {
         match of.typed {
             // An old one binds for an hour after it was changed.
-            None | Some(Typed::Right | Typed::Old) => {}
+            None | Some(Typed::Right | Typed::Old | Typed::Guessed) => {}
             Some(typed) => return Some(format!("a sign-in with {typed} never comes to {outcome} (I1)")),
         }
     }

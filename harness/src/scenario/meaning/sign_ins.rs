@@ -124,7 +124,9 @@ impl Reader<'_> {
         }
         let nobodys = match typed {
             Typed::Wrong | Typed::Unknown | Typed::Old => true,
-            Typed::Right | Typed::Anothers | Typed::Empty | Typed::TooLong | Typed::Nul => false,
+            Typed::Right | Typed::Guessed | Typed::Anothers | Typed::Empty | Typed::TooLong | Typed::Nul => {
+                false
+            }
         };
         if written.number.is_some() && !nobodys {
             self.wrong(

@@ -12,6 +12,9 @@ use crate::scenario::units::Written;
 /// Furthest that a clock jumps: beyond the life of every certificate of ours but the root's.
 const CLOCK_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
+/// Faults of a nemesis at once, at most; as the schema has it.
+const AT_ONCE_MAX: usize = 16;
+
 impl Reader<'_> {
     pub(super) fn faults(&mut self, faults: &file::Items<fault::Fault>, scenario: &Scenario) -> Vec<Fault> {
         let mut names = BTreeSet::new();
@@ -259,11 +262,21 @@ impl Reader<'_> {
             );
             return None;
         }
+        let each = nemesis.each.unwrap_or(false);
+        let agents = scenario
+            .tenants
+            .iter()
+            .map(|tenant| tenant.agents.len())
+            .sum::<usize>();
+        let agents = u32::try_from(agents).unwrap_or(u32::MAX).max(1);
         Some(Nemesis {
-            every,
+            every: if each { every / agents } else { every },
+            each,
             shortest,
             longest: longest.max(shortest),
-            at_once: nemesis.at_once.map_or(1, |count| count as usize),
+            at_once: nemesis
+                .at_once
+                .map_or(if each { AT_ONCE_MAX } else { 1 }, |count| count as usize),
             phases,
             weights,
         })

@@ -11,6 +11,9 @@ use crate::scenario::words::{State, Typed};
 /// Most sign-ins of a scenario: what a run keeps in memory to judge it.
 const SIGN_INS_MAX: f64 = 2_000_000.0;
 
+/// Passwords in a spray's list: what published lists of the most popular ones begin with.
+const LIST: u32 = 100;
+
 impl Reader<'_> {
     pub(super) fn loads(&mut self, loads: &file::Items<file::Load>, scenario: &Scenario) -> Vec<Load> {
         let mut all = Vec::new();
@@ -78,11 +81,19 @@ impl Reader<'_> {
             } else {
                 None
             };
+            let spray = attack.kind == AttackKind::Spray;
+            for (name, given) in [("guessable", attack.guessable), ("list", attack.list)] {
+                if given.is_some() && !spray {
+                    self.wrong(&format!("{path}.{name}"), "is only for a spray");
+                }
+            }
             all.push(Attack {
                 kind: attack.kind,
                 tenant,
                 span,
                 user,
+                guessable: attack.guessable.unwrap_or(0),
+                list: attack.list.unwrap_or(LIST),
                 clients: attack.clients.unwrap_or(1),
             });
         }
@@ -187,6 +198,12 @@ impl Reader<'_> {
             self.wrong(
                 field,
                 "no weight is above 0; expected some, such as { right = 9, wrong = 1 }",
+            );
+        }
+        if weights.iter().any(|(typed, _)| *typed == Typed::Guessed) {
+            self.wrong(
+                &format!("{field}.guessed"),
+                "is typed only by attackers who guess; expected `right`, or a spray with `guessable`",
             );
         }
         let people = scenario

@@ -1,5 +1,6 @@
 //! Sign-ins: when, whose, what is typed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use postern_kit::random::{Random, below, fraction};
@@ -23,7 +24,14 @@ pub(super) fn draw(scenario: &Scenario, faults: &[Fault], seed: u64) -> Vec<Arri
     }
     for (at, attack) in scenario.attacks.iter().enumerate() {
         if let Some(tenant) = scenario.tenants.get(attack.tenant) {
-            all.extend(of_attack(attack, tenant, &stream(seed, "attack", at)));
+            let changes = Changes::of(tenant, faults);
+            let weak = Weak::draw(attack, tenant, &stream(seed, "weak", at));
+            all.extend(of_attack(
+                attack,
+                tenant,
+                (&changes, &weak),
+                &stream(seed, "attack", at),
+            ));
         }
     }
     let changes = scenario.tenants.iter().map(|tenant| Changes::of(tenant, faults));
@@ -42,7 +50,7 @@ fn single(sign_in: &SignIn, changes: &Changes) -> Arrival {
     let before = |person| changes.before(person, sign_in.at);
     let own = |of: fn(Person, u32) -> Attempted, person| of(person, before(person));
     let password = match (sign_in.typed, sign_in.whose) {
-        (Typed::Right, Some(person)) => own(Attempted::Of, person),
+        (Typed::Right | Typed::Guessed, Some(person)) => own(Attempted::Of, person),
         (Typed::Nul, Some(person)) => own(Attempted::OfWithNul, person),
         (Typed::Old, Some(person)) => match before(person).checked_sub(1) {
             Some(old) => Attempted::Of(person, old),
@@ -51,7 +59,8 @@ fn single(sign_in: &SignIn, changes: &Changes) -> Arrival {
         (Typed::Anothers, _) => sign_in.another.map_or(nobodys, |other| own(Attempted::Of, other)),
         (Typed::Empty, _) => Attempted::Empty,
         (Typed::TooLong, _) => Attempted::TooLong,
-        (Typed::Wrong | Typed::Unknown, _) | (Typed::Right | Typed::Nul | Typed::Old, None) => nobodys,
+        (Typed::Wrong | Typed::Unknown, _)
+        | (Typed::Right | Typed::Guessed | Typed::Nul | Typed::Old, None) => nobodys,
     };
     Arrival {
         at: sign_in.at,
@@ -204,7 +213,7 @@ fn password(
     let change = changes.before(person, at);
     let wrong = |random: &dyn Random| Attempted::Nobodys(u32::try_from(below(random, 1 << 32)).unwrap_or(0));
     match typed {
-        Typed::Right => Attempted::Of(person, change),
+        Typed::Right | Typed::Guessed => Attempted::Of(person, change),
         Typed::Nul => Attempted::OfWithNul(person, change),
         Typed::Old => match change.checked_sub(1) {
             Some(before) => Attempted::Of(person, before),
@@ -235,7 +244,35 @@ fn stranger(at: Duration, client: u32, of: usize, tenant: &Tenant, number: u64) 
     }
 }
 
-fn of_attack(attack: &Attack, tenant: &Tenant, random: &dyn Random) -> Vec<Arrival> {
+/// Accounts whose password is in a spray's list, and its place there.
+struct Weak(BTreeMap<Person, u32>);
+
+impl Weak {
+    /// Popularity falls with the place in the list as Zipf's law has it: the second is half as popular as the first.
+    fn draw(attack: &Attack, tenant: &Tenant, random: &dyn Random) -> Self {
+        let mut people: Vec<_> = tenant.people().collect();
+        let places: Vec<_> = (0..attack.list)
+            .map(|place| (place, 1.0 / f64::from(place + 1)))
+            .collect();
+        let mut weak = BTreeMap::new();
+        for _ in 0..attack.guessable {
+            let Ok(at) = usize::try_from(below(random, people.len().max(1) as u64)) else {
+                break;
+            };
+            if let (true, Some(place)) = (at < people.len(), weighed(&places, random)) {
+                weak.insert(people.swap_remove(at), place);
+            }
+        }
+        Self(weak)
+    }
+}
+
+fn of_attack(
+    attack: &Attack,
+    tenant: &Tenant,
+    (changes, weak): (&Changes, &Weak),
+    random: &dyn Random,
+) -> Vec<Arrival> {
     let people: Vec<_> = tenant.people().collect();
     let mut all = Vec::new();
     for (number, at) in times(&attack.span, random).into_iter().enumerate() {
@@ -254,6 +291,13 @@ fn of_attack(attack: &Attack, tenant: &Tenant, random: &dyn Random) -> Vec<Arriv
         };
         let Some(person) = person else { continue };
         let username = tenant.username(person);
+        let place_in_list = u32::try_from(password).unwrap_or(u32::MAX);
+        let (typed, password) = match weak.0.get(&person) {
+            Some(place) if *place == place_in_list => {
+                (Typed::Guessed, Attempted::Of(person, changes.before(person, at)))
+            }
+            _ => (Typed::Wrong, Attempted::Nobodys(place_in_list)),
+        };
         all.push(Arrival {
             at,
             client,
@@ -263,8 +307,8 @@ fn of_attack(attack: &Attack, tenant: &Tenant, random: &dyn Random) -> Vec<Arriv
                 AttackKind::Spellings => spelled(&username, number),
                 AttackKind::Spray | AttackKind::Guess | AttackKind::Strangers => username,
             },
-            typed: Typed::Wrong,
-            password: Attempted::Nobodys(u32::try_from(password).unwrap_or(u32::MAX)),
+            typed,
+            password,
         });
     }
     all

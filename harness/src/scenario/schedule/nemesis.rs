@@ -47,7 +47,8 @@ pub(super) fn draw(
             }
             let lasts = between(nemesis.shortest, nemesis.longest.min(phase_end - at), random);
             let fits = |fault: &Fault| !planned.iter().chain(&drawn).any(|other| other.collides(fault));
-            let fault = (0..DRAWS_MAX).find_map(|_| {
+            let draws = if nemesis.each { 1 } else { DRAWS_MAX };
+            let fault = (0..draws).find_map(|_| {
                 let fault = Fault {
                     at,
                     until: Some(at + lasts),

@@ -187,6 +187,73 @@ fn attacks_do_what_they_are_called() {
     assert!(theirs("strangers").iter().all(|arrival| arrival.whose.is_none()));
 }
 
+/// Twenty-two accounts see each of ten passwords once; so each of the guessable ones is guessed once.
+#[test]
+fn a_spray_guesses_what_is_in_its_list() {
+    let spray = |guessable| {
+        let text = format!(
+            "[[attack]]\nkind = \"spray\"\ntenant = \"contoso\"\nrate = \"20/s\"\nlist = 10\nguessable = {guessable}\n"
+        );
+        schedule(&text, 4)
+    };
+    let (none, five, all) = (spray(0), spray(5), spray(100));
+    let guessed = |schedule: &Schedule| {
+        let guesses = schedule.arrivals.iter().filter(|one| one.typed == Typed::Guessed);
+        guesses.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (guessed(&none).len(), guessed(&five).len(), guessed(&all).len()),
+        (0, 5, 22)
+    );
+    for guess in guessed(&all) {
+        let person = guess.whose.unwrap();
+        // It is their password as it is then.
+        let change = u32::from(person.to_string() == "ok-1" && guess.at.as_secs() >= 10);
+        assert_eq!(guess.password, Attempted::Of(person, change));
+    }
+    // Popular passwords are tried first: most fall in the first half of the list.
+    let rounds = |guess: &Arrival| {
+        none.arrivals
+            .iter()
+            .filter(|one| {
+                one.at < guess.at
+                    && one.tenant == 0
+                    && one.whose == guess.whose
+                    && matches!(one.password, Attempted::Nobodys(0..10))
+            })
+            .count()
+    };
+    let early = guessed(&all).iter().filter(|guess| rounds(guess) < 5).count();
+    assert!(early >= 14, "{early} of 22");
+}
+
+#[test]
+fn a_nemesis_for_each_agent_has_more_to_do_with_more_agents() {
+    let deaths = |agents: u32, each: bool| {
+        let text = format!(
+            "title = 'Agents die at random'\nduration = '24h'\n[[tenant]]\nname = 'contoso'\nusers = {{ ok = 1 }}\nagents = {agents}\n\
+             [[load]]\nrate = '1/h'\n\
+             [nemesis]\nevery = '6min'\neach = {each}\nshortest = '3min'\nlongest = '3min'\nweights = {{ crash_agent = 1 }}\n"
+        );
+        let scenario = parse("f", &text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        Schedule::draw(&scenario, 5).faults
+    };
+    // Each agent is up for six minutes on average and then down for three: 160 deaths in 24 hours.
+    for agents in [1, 4] {
+        let count = deaths(agents, true).len() as f64;
+        let expected = 24.0 * 60.0 / 9.0 * f64::from(agents);
+        assert!(
+            (count - expected).abs() < 4.0 * expected.sqrt(),
+            "{count} of {agents} agents"
+        );
+    }
+    // Of all together: never two at once, however many there are.
+    let one_by_one = deaths(4, false);
+    assert!(one_by_one.windows(2).all(|two| two[0].until <= Some(two[1].at)));
+    let together = deaths(4, true);
+    assert!(together.windows(2).any(|two| two[0].until > Some(two[1].at)));
+}
+
 #[test]
 fn another_load_leaves_the_others_as_they_are() {
     let more = "[[load]]\ntenant = \"fabrikam\"\nrate = \"5/s\"\n";
