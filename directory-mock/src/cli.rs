@@ -156,8 +156,9 @@ fn describe(server: &Server, passwords: bool) -> String {
         // In the order of the file; a population comes after the users.
         accounts.sort_by_key(|account| account.rid);
         for account in accounts.iter().take(TABLE_ROWS_MAX) {
-            let locked = semantics::is_locked(&account.counters, domain.policy(), now);
-            let expired = semantics::is_password_expired(account, domain.policy(), now);
+            let policy = domain.policy_of(account);
+            let locked = semantics::is_locked(&account.counters, &policy, now);
+            let expired = semantics::is_password_expired(account, &policy, now);
             let mut row = vec![
                 account.sam.clone(),
                 account.upn.clone().unwrap_or_default(),

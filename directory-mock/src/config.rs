@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postern_kit::config::{ConfigErrors, Fields, parse};
 
-use crate::model::{AccountState, Directory, Flavour, Policy, User};
+use crate::model::{AccountState, Directory, DirectoryBuilder, Flavour, PasswordSettings, Policy, User};
 use crate::population::Population;
 use crate::server::IDLE_LIMIT;
 
@@ -81,9 +81,22 @@ pub fn read(text: &str) -> Result<Config, ConfigErrors> {
         let policy = fields.table("policy", read_policy);
         let tls = fields.table("tls", read_tls);
         let users = fields.tables("users", read_user);
+        let groups = fields.tables("groups", read_group);
+        let settings = fields.tables("password_settings", read_settings);
+        let suffixes: Option<Vec<String>> = fields.or("upn_suffixes", Vec::new(), "a list of DNS names");
         let population = fields.table("population", read_population);
         let mut builder = Directory::builder(&dns?, &netbios?).host(&host?).policy(policy?);
         builder = builder.users(users?);
+        for (name, container, members) in groups? {
+            let members: Vec<&str> = members.iter().map(String::as_str).collect();
+            builder = builder.group(&name, &container, &members);
+        }
+        builder = settings?
+            .into_iter()
+            .fold(builder, DirectoryBuilder::password_settings);
+        for suffix in suffixes? {
+            builder = builder.upn_suffix(&suffix);
+        }
         if let Some((seed, count)) = population? {
             builder = builder.population(&Population::seeded(seed, count));
         }
@@ -140,12 +153,32 @@ fn read_policy(fields: &mut Fields<'_>) -> Option<Policy> {
     let duration = seconds(fields, "lockout_duration_s", default.lockout_duration);
     let age = seconds(fields, "password_age_max_s", default.password_age_max);
     let old = seconds(fields, "old_password_allowed_s", default.old_password_allowed);
+    let age_min = seconds(fields, "password_age_min_s", default.password_age_min);
+    let length_min = fields.or(
+        "password_length_min",
+        default.password_length_min,
+        "a number of characters",
+    );
+    let history = fields.or(
+        "password_history",
+        default.password_history,
+        "a number of passwords",
+    );
+    let complexity = fields.or(
+        "password_complexity",
+        default.password_complexity,
+        "true or false",
+    );
     Some(Policy {
         lockout_threshold: threshold?,
         lockout_window: window?,
         lockout_duration: duration?,
         password_age_max: age?,
         old_password_allowed: old?,
+        password_age_min: age_min?,
+        password_length_min: length_min?,
+        password_history: history?,
+        password_complexity: complexity?,
     })
 }
 
@@ -180,6 +213,7 @@ fn read_user(fields: &mut Fields<'_>) -> Option<User> {
     let upn: Option<Option<String>> = fields.optional("upn", "a name such as alice@corp.example.test");
     let display_name: Option<Option<String>> = fields.optional("display_name", "a text");
     let container: Option<Option<String>> = fields.optional("container", "a place such as OU=Staff");
+    let administrator: Option<bool> = fields.or("administrator", false, "true or false");
     let states: Option<Vec<String>> = fields.or("states", Vec::new(), "a list of states");
     let mut known = Some(Vec::new());
     for text in states? {
@@ -202,7 +236,40 @@ fn read_user(fields: &mut Fields<'_>) -> Option<User> {
     if let Some(container) = container? {
         user = user.container(&container);
     }
+    if administrator? {
+        user = user.administrator();
+    }
     Some(known?.into_iter().fold(user, User::state))
+}
+
+/// Name, container and members of a group.
+type Group = (String, String, Vec<String>);
+
+fn read_group(fields: &mut Fields<'_>) -> Option<Group> {
+    let name: Option<String> = fields.required("name", "a sAMAccountName");
+    let container = fields.or("container", "CN=Users".to_owned(), "a place such as OU=Staff");
+    let members: Option<Vec<String>> = fields.or("members", Vec::new(), "a list of sAMAccountNames");
+    Some((name?, container?, members?))
+}
+
+/// Fine-grained settings: the keys of `policy` and whom they apply to.
+fn read_settings(fields: &mut Fields<'_>) -> Option<PasswordSettings> {
+    const EXPECTED: &str = "a number from 1, of which the lowest wins";
+    let name: Option<String> = fields.required("name", "a name");
+    let precedence: Option<u32> = fields.required("precedence", EXPECTED);
+    let applies_to: Option<Vec<String>> = fields.required("applies_to", "a list of sAMAccountNames");
+    let policy = read_policy(fields);
+    let (name, precedence) = (name?, precedence?);
+    if precedence == 0 {
+        fields.mistake("precedence", format_args!("expected {EXPECTED}"));
+        return None;
+    }
+    Some(PasswordSettings {
+        name,
+        precedence,
+        policy: policy?,
+        applies_to: applies_to?,
+    })
 }
 
 const STATES: &str = "disabled, account_expired, password_expired, password_never_expires, must_change, locked, \
@@ -255,7 +322,16 @@ mod tests {
             [[users]]
             name = "alice"
             password = "secret"
+            administrator = true
             states = ["disabled", "locked"]
+            [[groups]]
+            name = "staff"
+            members = ["alice"]
+            [[password_settings]]
+            name = "strict"
+            precedence = 10
+            applies_to = ["staff"]
+            password_length_min = 14
             "#,
         )
         .unwrap();
@@ -264,7 +340,9 @@ mod tests {
         let domain = config.directory.domain(Timestamp::from_unix_ms(0)).unwrap();
         assert_eq!(domain.accounts().count(), 6);
         assert_eq!(domain.policy().lockout_threshold, 3);
-        assert!(domain.by_sam("alice").unwrap().disabled);
+        let alice = domain.by_sam("alice").unwrap();
+        assert!(alice.disabled && alice.administrator);
+        assert_eq!(domain.policy_of(alice).password_length_min, 14);
         let TlsFiles::Made { root, .. } = config.tls else {
             panic!("a certificate was given")
         };

@@ -9,8 +9,8 @@ use postern_kit::clock::{Clock, Timestamp};
 use uuid::Uuid;
 
 use crate::journal::Journal;
-use crate::model::{Account, AccountState, Directory, Domain, DomainError, Flavour, User};
-use crate::semantics::{self, Judgement};
+use crate::model::{Account, AccountState, Counters, Directory, Domain, DomainError, Flavour, User};
+use crate::semantics::{self, Judgement, PasswordRefusal, PasswordWrite};
 
 /// A running directory. Clones are handles to the same.
 #[derive(Clone, Debug)]
@@ -42,10 +42,26 @@ impl DirectoryHandle {
     pub fn sign_in(&self, flavour: Flavour, host: &str, name: &str, password: &str) -> Judgement {
         let mut domain = self.lock();
         let judgement = semantics::judge(&domain, flavour, host, self.clock.now(), name, password);
-        if let (Some(guid), Some(counters)) = (judgement.object, judgement.counters) {
-            domain.set_counters(guid, counters);
+        if let Some(guid) = judgement.object {
+            domain.count(host, guid, judgement.counters, judgement.local);
         }
         judgement
+    }
+
+    /// Sets a password at the controller `host` as a client asks for it over LDAP: with the policy, the
+    /// history and the count of wrong old passwords.
+    ///
+    /// # Errors
+    /// [`DomainError::Unknown`].
+    pub fn write_password(
+        &self,
+        flavour: Flavour,
+        host: &str,
+        guid: Uuid,
+        write: PasswordWrite<'_>,
+    ) -> Result<Result<(), PasswordRefusal>, DomainError> {
+        let now = self.clock.now();
+        semantics::write_password(&mut self.lock(), flavour, host, now, guid, write)
     }
 
     /// Adds a user while the directory runs.
@@ -83,8 +99,32 @@ impl DirectoryHandle {
     /// [`DomainError::Unknown`].
     pub fn set_password(&self, guid: Uuid, password: &str) -> Result<(), DomainError> {
         let now = self.clock.now();
-        self.lock()
-            .update(guid, |account| account.set_password(password, now))
+        let mut domain = self.lock();
+        let host = domain.host().to_owned();
+        domain.set_password(&host, guid, password, now)
+    }
+
+    /// Puts the PDC emulator out of the other controllers' reach, or back into it.
+    pub fn set_pdc_reachable(&self, reachable: bool) {
+        self.lock().set_pdc_reachable(reachable);
+    }
+
+    /// New passwords do not arrive at this controller until [`DirectoryHandle::replicate`].
+    pub fn hold_replication(&self, host: &str) {
+        self.lock().hold_replication(host);
+    }
+
+    /// Everything that was held back from this controller arrives.
+    pub fn replicate(&self, host: &str) {
+        self.lock().replicate(host);
+    }
+
+    /// badPwdCount and the like as this controller has them.
+    ///
+    /// # Errors
+    /// [`DomainError::Unknown`].
+    pub fn counters_at(&self, host: &str, guid: Uuid) -> Result<Counters, DomainError> {
+        self.lock().counters_at(host, guid)
     }
 
     /// Puts a user into a state; [`AccountState::Normal`] takes all states away.
@@ -101,7 +141,7 @@ impl DirectoryHandle {
     /// # Errors
     /// [`DomainError::Unknown`].
     pub fn unlock(&self, guid: Uuid) -> Result<(), DomainError> {
-        self.lock().update(guid, Account::unlock)
+        self.lock().unlock(guid)
     }
 
     /// objectGUID of the user with this sAMAccountName.
@@ -125,7 +165,7 @@ impl DirectoryHandle {
         let (domain, now) = (self.lock(), self.clock.now());
         domain
             .account(guid)
-            .is_some_and(|account| semantics::is_locked(&account.counters, domain.policy(), now))
+            .is_some_and(|account| semantics::is_locked(&account.counters, &domain.policy_of(account), now))
     }
 
     /// How many accounts are locked now.
@@ -133,7 +173,7 @@ impl DirectoryHandle {
         let (domain, now) = (self.lock(), self.clock.now());
         domain
             .accounts()
-            .filter(|account| semantics::is_locked(&account.counters, domain.policy(), now))
+            .filter(|account| semantics::is_locked(&account.counters, &domain.policy_of(account), now))
             .count()
     }
 

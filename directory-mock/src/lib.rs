@@ -42,9 +42,10 @@ pub use faults::{Accepting, BindFault, Faults, ResultCode};
 pub use handle::DirectoryHandle;
 pub use journal::{BindOutcome, BindRecord, Journal, ObjectTotals};
 pub use model::{
-    Account, AccountState, Directory, DirectoryBuilder, Domain, Flavour, Password, Policy, User,
+    Account, AccountState, Counters, Directory, DirectoryBuilder, Domain, Flavour, Group, Password,
+    PasswordSettings, Policy, User,
 };
 pub use population::{Person, Population};
-pub use semantics::{Judgement, Outcome, SubCode};
+pub use semantics::{Judgement, Outcome, PasswordRefusal, PasswordWrite, SubCode};
 pub use server::{Server, ServerOptions, StartError, TlsChoice};
 pub use wire::{ConnectionCounts, Connections};

@@ -71,8 +71,10 @@ pub struct Account {
     pub extra: BTreeMap<String, String>,
     /// The current password.
     pub password: Password,
-    /// The passwords before it, newest first; only two matter.
+    /// The passwords before it, newest first: as many as the policy's history has room for.
     pub previous: Vec<Password>,
+    /// whenCreated.
+    pub created: Timestamp,
     /// When the password was last set.
     pub password_set: Timestamp,
     /// pwdLastSet is 0.
@@ -89,6 +91,8 @@ pub struct Account {
     pub workstations: Vec<String>,
     /// Member of Protected Users, who cannot use simple binds.
     pub protected: bool,
+    /// Member of Domain Admins.
+    pub administrator: bool,
     /// A policy of its own with lockoutThreshold 0.
     pub never_locks: bool,
     /// What binds change.
@@ -108,11 +112,11 @@ impl Account {
         bits
     }
 
-    /// Replaces the password and remembers the two before it.
-    pub(crate) fn set_password(&mut self, new: &str, now: Timestamp) {
+    /// Replaces the password and remembers as many before it as the history has room for.
+    pub(crate) fn set_password(&mut self, new: &str, policy: &super::Policy, now: Timestamp) {
         let old = std::mem::replace(&mut self.password, Password::new(new));
         self.previous.insert(0, old);
-        self.previous.truncate(2);
+        self.previous.truncate(policy.previous_kept());
         self.password_set = now;
         self.must_change = false;
     }

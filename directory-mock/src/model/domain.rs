@@ -1,13 +1,16 @@
 //! One domain: accounts and the indexes that find them by each of their names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use postern_kit::clock::Timestamp;
 use uuid::Uuid;
 
 use super::account::Account;
+use super::controllers::Controllers;
+use super::membership::{Group, StoredSettings};
 use super::names::{self, BindName, escape_rdn, normal_dn};
-use super::user::{AccountState, Policy, User};
+use super::policy::Policy;
+use super::user::{AccountState, User};
 
 /// The first RID that AD gives to accounts of its own making.
 const RID_FIRST: u32 = 1103;
@@ -29,6 +32,12 @@ pub enum DomainError {
     /// There is no such account.
     #[error("no account {0}")]
     Unknown(Uuid),
+    /// There is no account or group of this name.
+    #[error("no account or group {0:?}")]
+    NoSuchName(String),
+    /// The precedence of password settings starts at 1.
+    #[error("precedence of password settings {0:?} is 0; expected 1 or more")]
+    Precedence(String),
 }
 
 /// A domain and its accounts.
@@ -40,9 +49,16 @@ pub struct Domain {
     base_dn: String,
     sid: String,
     policy: Policy,
-    accounts: BTreeMap<Uuid, Account>,
-    by_sam: HashMap<String, Uuid>,
+    pub(super) accounts: BTreeMap<Uuid, Account>,
+    pub(super) groups: BTreeMap<Uuid, Group>,
+    pub(super) settings: Vec<StoredSettings>,
+    pub(super) controllers: Controllers,
+    /// Beside the domain's own name, in lower case.
+    upn_suffixes: BTreeSet<String>,
+    /// Of accounts and groups.
+    pub(super) by_sam: HashMap<String, Uuid>,
     by_upn: HashMap<String, Uuid>,
+    /// Of accounts and groups, normalised.
     by_dn: HashMap<String, Uuid>,
     by_rid: HashMap<u32, Uuid>,
     /// Containers with the number of accounts in each.
@@ -69,6 +85,10 @@ impl Domain {
             sid: format!("S-1-5-21-{}-{}-{}", part(0), part(4), part(8)),
             policy,
             accounts: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            settings: Vec::new(),
+            controllers: Controllers::default(),
+            upn_suffixes: BTreeSet::new(),
             by_sam: HashMap::new(),
             by_upn: HashMap::new(),
             by_dn: HashMap::new(),
@@ -88,7 +108,7 @@ impl Domain {
         &self.netbios_name
     }
 
-    /// The host name of the first domain controller, without the domain.
+    /// The host name of the first domain controller, the PDC emulator, without the domain.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -106,6 +126,16 @@ impl Domain {
     /// The policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// The suffixes for userPrincipalNames that were added beside the domain's own name.
+    pub fn upn_suffixes(&self) -> impl Iterator<Item = &str> {
+        self.upn_suffixes.iter().map(String::as_str)
+    }
+
+    /// Adds a suffix for userPrincipalNames. A bind does not need it: what an account has counts.
+    pub fn add_upn_suffix(&mut self, suffix: &str) {
+        self.upn_suffixes.insert(suffix.to_lowercase());
     }
 
     /// All accounts, by objectGUID.
@@ -203,11 +233,26 @@ impl Domain {
         Ok(guid)
     }
 
-    /// Removes an account.
+    pub(super) fn take_rid(&mut self) -> u32 {
+        let rid = self.rid_next;
+        self.rid_next += 1;
+        rid
+    }
+
+    /// Removes an account, also from its groups.
     ///
     /// # Errors
     /// [`DomainError::Unknown`].
     pub fn remove(&mut self, guid: Uuid) -> Result<Account, DomainError> {
+        let account = self.take(guid)?;
+        self.clear_local(guid);
+        for group in self.groups.values_mut() {
+            group.members.remove(&guid);
+        }
+        Ok(account)
+    }
+
+    fn take(&mut self, guid: Uuid) -> Result<Account, DomainError> {
         let account = self.accounts.remove(&guid).ok_or(DomainError::Unknown(guid))?;
         self.by_sam.remove(&account.sam.to_lowercase());
         if let Some(upn) = &account.upn {
@@ -217,13 +262,17 @@ impl Domain {
             self.by_dn.remove(&dn);
         }
         self.by_rid.remove(&account.rid);
-        if let Some(count) = self.containers.get_mut(&account.container) {
+        self.leave(&account.container);
+        Ok(account)
+    }
+
+    fn leave(&mut self, container: &str) {
+        if let Some(count) = self.containers.get_mut(container) {
             *count -= 1;
             if *count == 0 {
-                self.containers.remove(&account.container);
+                self.containers.remove(container);
             }
         }
-        Ok(account)
     }
 
     /// Changes an account; its objectGUID stays.
@@ -231,7 +280,7 @@ impl Domain {
     /// # Errors
     /// [`DomainError`] as for [`Domain::add`]; then nothing has changed.
     pub fn update(&mut self, guid: Uuid, change: impl FnOnce(&mut Account)) -> Result<(), DomainError> {
-        let before = self.remove(guid)?;
+        let before = self.take(guid)?;
         let mut after = before.clone();
         change(&mut after);
         after.guid = guid;
@@ -248,32 +297,66 @@ impl Domain {
     /// # Errors
     /// [`DomainError::Unknown`].
     pub fn set_state(&mut self, guid: Uuid, state: &AccountState, now: Timestamp) -> Result<(), DomainError> {
-        let policy = self.policy;
+        let policy = self.policy_of(self.account(guid).ok_or(DomainError::Unknown(guid))?);
+        if *state == AccountState::Normal {
+            self.clear_local(guid);
+        }
         self.update(guid, |account| state.put_on(account, &policy, now))
     }
 
-    /// What a bind changes; no name is touched, so no index is.
-    pub(crate) fn set_counters(&mut self, guid: Uuid, counters: super::Counters) {
+    /// Ends a lockout, as an administrator's `lockoutTime: 0` does.
+    ///
+    /// # Errors
+    /// [`DomainError::Unknown`].
+    pub fn unlock(&mut self, guid: Uuid) -> Result<(), DomainError> {
+        let account = self.accounts.get_mut(&guid).ok_or(DomainError::Unknown(guid))?;
+        account.unlock();
+        self.clear_local(guid);
+        Ok(())
+    }
+
+    /// Sets a password at the controller `host`, whatever the policy thinks of it.
+    ///
+    /// # Errors
+    /// [`DomainError::Unknown`].
+    pub fn set_password(
+        &mut self,
+        host: &str,
+        guid: Uuid,
+        new: &str,
+        now: Timestamp,
+    ) -> Result<(), DomainError> {
+        let policy = self.policy_of(self.account(guid).ok_or(DomainError::Unknown(guid))?);
+        self.keep_old(host, guid);
         if let Some(account) = self.accounts.get_mut(&guid) {
+            account.set_password(new, &policy, now);
+        }
+        Ok(())
+    }
+
+    /// What a bind changes; no name is touched, so no index is.
+    pub(crate) fn count(
+        &mut self,
+        host: &str,
+        guid: Uuid,
+        counters: Option<super::Counters>,
+        local: Option<super::LocalCounters>,
+    ) {
+        if let (Some(account), Some(counters)) = (self.accounts.get_mut(&guid), counters) {
             account.counters = counters;
+        }
+        if let Some(local) = local {
+            self.set_local(host, guid, local);
         }
     }
 
     fn insert(&mut self, account: Account) -> Result<(), DomainError> {
-        let dn =
-            normal_dn(&self.dn(&account)).ok_or_else(|| DomainError::Container(account.container.clone()))?;
-        let sam = account.sam.to_lowercase();
+        let (sam, dn) = self.free_names(&account.sam, &self.dn(&account), &account.container)?;
         let upn = account.upn.as_deref().map(str::to_lowercase);
-        if self.by_sam.contains_key(&sam) {
-            return Err(in_use("sAMAccountName", &account.sam));
-        }
         if let Some(upn) = &upn
             && self.by_upn.contains_key(upn)
         {
             return Err(in_use("userPrincipalName", upn));
-        }
-        if self.by_dn.contains_key(&dn) {
-            return Err(in_use("distinguished name", &dn));
         }
         let guid = account.guid;
         self.by_sam.insert(sam, guid);
@@ -285,6 +368,29 @@ impl Domain {
         *self.containers.entry(account.container.clone()).or_default() += 1;
         self.accounts.insert(guid, account);
         Ok(())
+    }
+
+    pub(super) fn insert_group(&mut self, group: Group) -> Result<Uuid, DomainError> {
+        let (sam, dn) = self.free_names(&group.sam, &self.group_dn(&group), &group.container)?;
+        let guid = group.guid;
+        self.by_sam.insert(sam, guid);
+        self.by_dn.insert(dn, guid);
+        *self.containers.entry(group.container.clone()).or_default() += 1;
+        self.groups.insert(guid, group);
+        Ok(guid)
+    }
+
+    /// The forms in which a sAMAccountName and a distinguished name are looked up, if both are free.
+    fn free_names(&self, sam: &str, dn: &str, container: &str) -> Result<(String, String), DomainError> {
+        let dn = normal_dn(dn).ok_or_else(|| DomainError::Container(container.to_owned()))?;
+        let lower = sam.to_lowercase();
+        if self.by_sam.contains_key(&lower) {
+            return Err(in_use("sAMAccountName", sam));
+        }
+        if self.by_dn.contains_key(&dn) {
+            return Err(in_use("distinguished name", &dn));
+        }
+        Ok((lower, dn))
     }
 }
 

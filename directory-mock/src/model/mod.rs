@@ -1,16 +1,23 @@
-//! What the directory holds: one domain, its policy and its accounts, with the indexes by which
-//! names are looked up. No clock and no network: the time is an argument wherever it matters.
+//! What the directory holds: one domain with its policies, accounts and groups, the indexes by which
+//! names are looked up, and what its controllers have of their own. No clock and no network: the time is an argument wherever it matters.
 
 mod account;
+mod controllers;
 mod domain;
+mod membership;
 mod names;
+mod policy;
 mod user;
 
 pub(crate) use account::filetime;
 pub use account::{Account, Counters, Password};
+pub use controllers::LocalCounters;
+pub(crate) use controllers::View;
 pub use domain::{Domain, DomainError};
+pub use membership::{Group, StoredSettings};
 pub(crate) use names::{guid_base, normal_dn};
-pub use user::{AccountState, Directory, DirectoryBuilder, Policy, User};
+pub use policy::{PasswordSettings, Policy};
+pub use user::{AccountState, Directory, DirectoryBuilder, User};
 
 /// Which server's habits are played where they differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,40 +9,7 @@ use uuid::Uuid;
 
 use super::account::{Account, Counters, Password};
 use super::domain::{Domain, DomainError};
-
-/// AD's default: 42 days.
-const PASSWORD_AGE_MAX: Duration = Duration::from_secs(42 * 24 * 3600);
-/// AD's default for lockout window and duration: 30 minutes.
-const LOCKOUT_TIME: Duration = Duration::from_secs(30 * 60);
-/// How long the previous password still binds: 60 minutes.
-const OLD_PASSWORD_ALLOWED: Duration = Duration::from_secs(60 * 60);
-
-/// The domain's password and lockout policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// lockoutThreshold; 0 never locks and counts nothing.
-    pub lockout_threshold: u32,
-    /// lockOutObservationWindow: after this long without a failure the count starts again.
-    pub lockout_window: Duration,
-    /// lockoutDuration; zero lasts until an administrator unlocks.
-    pub lockout_duration: Duration,
-    /// maxPwdAge; zero never expires.
-    pub password_age_max: Duration,
-    /// How long the previous password binds after a reset; zero turns it off.
-    pub old_password_allowed: Duration,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            lockout_threshold: 5,
-            lockout_window: LOCKOUT_TIME,
-            lockout_duration: LOCKOUT_TIME,
-            password_age_max: PASSWORD_AGE_MAX,
-            old_password_allowed: OLD_PASSWORD_ALLOWED,
-        }
-    }
-}
+use super::policy::{PasswordSettings, Policy};
 
 /// A state that an account can be in. Several may hold at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +95,7 @@ pub struct User {
     guid: Option<Uuid>,
     states: Vec<AccountState>,
     previous: Vec<Password>,
+    administrator: bool,
     extra: BTreeMap<String, String>,
 }
 
@@ -144,6 +112,7 @@ impl User {
             guid: None,
             states: Vec::new(),
             previous: Vec::new(),
+            administrator: false,
             extra: BTreeMap::new(),
         }
     }
@@ -204,6 +173,13 @@ impl User {
         self
     }
 
+    /// Member of Domain Admins: may write whatever can be written.
+    #[must_use]
+    pub fn administrator(mut self) -> Self {
+        self.administrator = true;
+        self
+    }
+
     /// Another attribute with one value.
     #[must_use]
     pub fn attribute(mut self, name: &str, value: &str) -> Self {
@@ -213,13 +189,9 @@ impl User {
 
     /// The account at `now`, the `rid`-th of a domain.
     pub(crate) fn account(self, domain: &str, rid: u32, policy: &Policy, now: Timestamp) -> Account {
-        let guid = self.guid.unwrap_or_else(|| {
-            let digest =
-                postern_kit::digest::sha256(format!("{domain}/{}/{rid}", self.sam.to_lowercase()).as_bytes());
-            let mut bytes = [0; 16];
-            bytes.copy_from_slice(&digest[..16]);
-            uuid::Builder::from_random_bytes(bytes).into_uuid()
-        });
+        let guid = self.guid.unwrap_or_else(|| made_guid(domain, &self.sam, rid));
+        let mut previous = self.previous;
+        previous.truncate(policy.previous_kept());
         let mut account = Account {
             guid,
             rid,
@@ -230,7 +202,8 @@ impl User {
             display_name: self.display_name,
             extra: self.extra,
             password: self.password,
-            previous: self.previous,
+            previous,
+            created: now,
             password_set: now,
             must_change: false,
             password_never_expires: false,
@@ -239,6 +212,7 @@ impl User {
             logon_hours: None,
             workstations: Vec::new(),
             protected: false,
+            administrator: self.administrator,
             never_locks: false,
             counters: Counters::default(),
         };
@@ -247,6 +221,15 @@ impl User {
         }
         account
     }
+}
+
+/// An objectGUID that follows from domain, name and RID, so that a description always makes the same one.
+pub(super) fn made_guid(domain: &str, sam: &str, rid: u32) -> Uuid {
+    let text = format!("{domain}/{}/{rid}", sam.to_lowercase());
+    let digest = postern_kit::digest::sha256(text.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
 /// The description of a domain, opened by [`Server::start`](crate::Server::start) or
@@ -258,6 +241,10 @@ pub struct Directory {
     pub(crate) host: String,
     pub(crate) policy: Policy,
     users: Vec<User>,
+    /// Names, containers and members.
+    groups: Vec<(String, String, Vec<String>)>,
+    settings: Vec<PasswordSettings>,
+    upn_suffixes: Vec<String>,
 }
 
 impl Directory {
@@ -269,17 +256,34 @@ impl Directory {
             host: "dc1".to_owned(),
             policy: Policy::default(),
             users: Vec::new(),
+            groups: Vec::new(),
+            settings: Vec::new(),
+            upn_suffixes: Vec::new(),
         })
     }
 
     /// The domain with its accounts, as they are at `now`.
     ///
     /// # Errors
-    /// [`DomainError`] if two users have a name in common.
+    /// [`DomainError`] if two users or groups have a name in common, or a member is missing.
     pub fn domain(&self, now: Timestamp) -> Result<Domain, DomainError> {
         let mut domain = Domain::new(&self.dns_name, &self.netbios_name, &self.host, self.policy);
         for user in &self.users {
             domain.add(user.clone(), now)?;
+        }
+        for (group, container, _) in &self.groups {
+            domain.add_group(group, container, now)?;
+        }
+        for (group, _, members) in &self.groups {
+            for member in members {
+                domain.add_member(group, member)?;
+            }
+        }
+        for settings in &self.settings {
+            domain.add_settings(settings)?;
+        }
+        for suffix in &self.upn_suffixes {
+            domain.add_upn_suffix(suffix);
         }
         Ok(domain)
     }
@@ -324,6 +328,30 @@ impl DirectoryBuilder {
     #[must_use]
     pub fn host(mut self, host: &str) -> Self {
         host.clone_into(&mut self.0.host);
+        self
+    }
+
+    /// Adds a group with its members, users and other groups, by sAMAccountName.
+    #[must_use]
+    pub fn group(mut self, sam: &str, container: &str, members: &[&str]) -> Self {
+        let members = members.iter().map(|&member| member.to_owned()).collect();
+        self.0
+            .groups
+            .push((sam.to_owned(), container.to_owned(), members));
+        self
+    }
+
+    /// Adds fine-grained password settings.
+    #[must_use]
+    pub fn password_settings(mut self, settings: PasswordSettings) -> Self {
+        self.0.settings.push(settings);
+        self
+    }
+
+    /// Adds a suffix for userPrincipalNames, beside the domain's own name.
+    #[must_use]
+    pub fn upn_suffix(mut self, suffix: &str) -> Self {
+        self.0.upn_suffixes.push(suffix.to_owned());
         self
     }
 

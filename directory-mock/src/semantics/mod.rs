@@ -5,6 +5,7 @@
 //! must change 773 or password expired 532, workstations 531, hours 530.
 
 mod lockout;
+mod password;
 
 use std::fmt;
 
@@ -12,9 +13,11 @@ use postern_kit::clock::Timestamp;
 use time::Weekday;
 use uuid::Uuid;
 
-use crate::model::{Account, Counters, Domain, Flavour, Policy};
+use crate::model::{Account, Counters, Domain, Flavour, LocalCounters, Policy, View};
 
 pub use lockout::{count_failure, is_locked};
+pub(crate) use password::write_password;
+pub use password::{PasswordRefusal, PasswordVerdict, PasswordWrite, judge_password};
 
 /// The data code of a refused bind (result 49).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,9 +64,19 @@ impl SubCode {
         }
     }
 
-    /// The diagnosticMessage, to the letter.
+    /// The diagnosticMessage, to the letter as Samba has it.
     pub fn message(self) -> String {
-        format!("80090308: LdapErr: DSID-0C0903A9, comment: AcceptSecurityContext error, data {self}, v1db1")
+        self.message_in(Flavour::Samba)
+    }
+
+    /// The diagnosticMessage. Windows has another place and version in each release, and a NUL at the end;
+    /// this is Windows Server 2019.
+    pub fn message_in(self, flavour: Flavour) -> String {
+        let (place, end) = match flavour {
+            Flavour::Samba => ("0C0903A9", "v1db1"),
+            Flavour::Windows => ("0C090439", "v4563\0"),
+        };
+        format!("80090308: LdapErr: DSID-{place}, comment: AcceptSecurityContext error, data {self}, {end}")
     }
 }
 
@@ -94,8 +107,10 @@ pub struct Judgement {
     pub outcome: Outcome,
     /// Whether it counted towards lockout.
     pub counted: bool,
-    /// The object's counters afterwards, if they change.
+    /// The object's counters afterwards, if they change: those that the PDC emulator has.
     pub counters: Option<Counters>,
+    /// The counters of the controller that was asked, if they change and it is another.
+    pub local: Option<LocalCounters>,
 }
 
 impl Judgement {
@@ -105,6 +120,7 @@ impl Judgement {
             outcome,
             counted: false,
             counters: None,
+            local: None,
         }
     }
 }
@@ -130,7 +146,7 @@ pub fn judge(
         };
         return Judgement::plain(None, Outcome::Refused(code));
     };
-    judge_account(account, domain.policy(), host, now, password)
+    judge_account(domain, account, host, now, password)
 }
 
 /// Directories cut both strings at the first NUL, which lets `secret\0junk` in.
@@ -139,57 +155,81 @@ fn until_nul(text: &str) -> &str {
 }
 
 fn judge_account(
+    domain: &Domain,
     account: &Account,
-    policy: &Policy,
     host: &str,
     now: Timestamp,
     password: &str,
 ) -> Judgement {
     let refused = |code| Judgement::plain(Some(account.guid), Outcome::Refused(code));
+    let policy = domain.policy_of(account);
     if account.protected {
         return refused(SubCode::Restricted);
     }
-    if is_locked(&account.counters, policy, now) {
+    if is_locked(&account.counters, &policy, now) {
         return refused(SubCode::Locked);
     }
-    if !password_binds(account, policy, now, password) {
-        if account.previous.iter().take(2).any(|old| old.is(password)) {
-            return refused(SubCode::Wrong);
+    let mut view = domain.view(host, account);
+    if !password_binds(&view, &policy, now, password) {
+        // A password that was set a moment ago may not have come here yet.
+        if domain.is_pdc_reachable() {
+            view = domain.view(domain.host(), account);
         }
-        // Without a threshold nothing is counted at all.
-        if account.never_locks || policy.lockout_threshold == 0 {
-            return refused(SubCode::Wrong);
+        if !password_binds(&view, &policy, now, password) {
+            return wrong(domain, (account, &view, &policy), host, now, password);
         }
-        return Judgement {
-            counted: true,
-            counters: Some(count_failure(&account.counters, policy, now)),
-            ..refused(SubCode::Wrong)
-        };
     }
-    if let Some(code) = barred(account, policy, host, now) {
+    if let Some(code) = barred(account, &view, &policy, host, now) {
         return refused(code);
     }
-    let counters = Counters {
-        bad_pwd_count: 0,
-        lockout_time: None,
-        last_logon: Some(now),
-        ..account.counters
-    };
+    let (counters, local) = lockout::clear_at(domain, host, account, now);
     Judgement {
         counters: Some(counters),
+        local,
         ..Judgement::plain(Some(account.guid), Outcome::Accepted(account.guid))
     }
 }
 
-/// The current password, or for an hour after a reset the one before it.
-fn password_binds(account: &Account, policy: &Policy, now: Timestamp, password: &str) -> bool {
-    let grace_over = account.password_set.plus(policy.old_password_allowed);
-    account.password.is(password)
-        || (now < grace_over && account.previous.first().is_some_and(|old| old.is(password)))
+/// A wrong password, which counts unless it is one of the two before the current one, or nothing locks.
+fn wrong(
+    domain: &Domain,
+    (account, view, policy): (&Account, &View<'_>, &Policy),
+    host: &str,
+    now: Timestamp,
+    password: &str,
+) -> Judgement {
+    let refused = Judgement::plain(Some(account.guid), Outcome::Refused(SubCode::Wrong));
+    let forgiven = view.previous.iter().take(2).any(|old| old.is(password));
+    if forgiven || policy.lockout_threshold == 0 {
+        return refused;
+    }
+    let (counters, local) = lockout::count_at(domain, host, account, policy, now);
+    Judgement {
+        counted: true,
+        counters: Some(counters),
+        local,
+        ..refused
+    }
+}
+
+/// The current password, or for an hour after it was replaced the one before it. Where the
+/// password must be changed (pwdLastSet is 0) that hour is over.
+fn password_binds(view: &View<'_>, policy: &Policy, now: Timestamp, password: &str) -> bool {
+    let grace_over = view.password_set.plus(policy.old_password_allowed);
+    view.password.is(password)
+        || (!view.must_change
+            && now < grace_over
+            && view.previous.first().is_some_and(|old| old.is(password)))
 }
 
 /// Why an account whose password was right may still not sign in.
-fn barred(account: &Account, policy: &Policy, host: &str, now: Timestamp) -> Option<SubCode> {
+fn barred(
+    account: &Account,
+    view: &View<'_>,
+    policy: &Policy,
+    host: &str,
+    now: Timestamp,
+) -> Option<SubCode> {
     if account.disabled {
         return Some(SubCode::Disabled);
     }
@@ -197,10 +237,10 @@ fn barred(account: &Account, policy: &Policy, host: &str, now: Timestamp) -> Opt
         return Some(SubCode::AccountExpired);
     }
     if !account.password_never_expires {
-        if account.must_change {
+        if view.must_change {
             return Some(SubCode::MustChange);
         }
-        if is_password_expired(account, policy, now) {
+        if is_too_old(view.password_set, policy, now) {
             return Some(SubCode::PasswordExpired);
         }
     }
@@ -216,8 +256,12 @@ fn barred(account: &Account, policy: &Policy, host: &str, now: Timestamp) -> Opt
 
 /// Whether the password is older than the policy allows.
 pub fn is_password_expired(account: &Account, policy: &Policy, now: Timestamp) -> bool {
+    !account.password_never_expires && is_too_old(account.password_set, policy, now)
+}
+
+fn is_too_old(password_set: Timestamp, policy: &Policy, now: Timestamp) -> bool {
     let age_max = policy.password_age_max;
-    !account.password_never_expires && !age_max.is_zero() && account.password_set.plus(age_max) <= now
+    !age_max.is_zero() && password_set.plus(age_max) <= now
 }
 
 /// Bit 0 of byte 0 is Sunday 00-01 h, in UTC.
@@ -236,5 +280,9 @@ fn hour_allowed(hours: &[u8; 21], now: Timestamp) -> bool {
     hours[bit / 8] >> (bit % 8) & 1 == 1
 }
 
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod setting_tests;
 #[cfg(test)]
 mod tests;

@@ -75,7 +75,7 @@ fn decide(controller: &Controller, session: &mut Session, name: &str, password: 
         }
         Some(BindFault::OddSubCode(code)) => {
             record.outcome = BindOutcome::Refused(SubCode::Odd(code));
-            Decision::Answer(refusal(SubCode::Odd(code)))
+            Decision::Answer(refusal(controller.flavour, SubCode::Odd(code)))
         }
         Some(BindFault::ResetJudged) => {
             let _ = judge(controller, session, name, password, &mut record);
@@ -120,7 +120,7 @@ fn judge(
         Outcome::Refused(code) => {
             session.identity = identity_after_refusal(controller.flavour, session.identity);
             record.outcome = BindOutcome::Refused(code);
-            refusal(code)
+            refusal(controller.flavour, code)
         }
     }
 }
@@ -133,8 +133,8 @@ fn identity_after_refusal(flavour: Flavour, before: Option<Uuid>) -> Option<Uuid
     }
 }
 
-fn refusal(code: SubCode) -> LdapResult {
-    result(LdapResultCode::InvalidCredentials, code.message())
+fn refusal(flavour: Flavour, code: SubCode) -> LdapResult {
+    result(LdapResultCode::InvalidCredentials, code.message_in(flavour))
 }
 
 pub(super) fn response(res: LdapResult) -> LdapOp {

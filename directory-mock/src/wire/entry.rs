@@ -183,7 +183,7 @@ fn add_times(entry: &mut Entry, account: &Account) {
 }
 
 fn add_computed(entry: &mut Entry, domain: &Domain, account: &Account, now: Timestamp) {
-    let policy = domain.policy();
+    let policy = &domain.policy_of(account);
     let mut bits = 0_u32;
     if is_locked(&account.counters, policy, now) {
         bits |= 0x10;

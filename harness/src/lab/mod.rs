@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use postern_agent::{Attached, BindName};
+use postern_agent::{Attached, BindName, Timeouts};
 use postern_cloud::admin::Administration;
 use postern_cloud::bus::{Bus, InProcess};
 use postern_cloud::config::{CONNECTIONS_DEFAULT, Config as CloudConfig, Limits};
@@ -71,6 +71,8 @@ pub struct TenantPlan {
     pub bind_name: BindName,
     /// How many agents it has.
     pub agents: usize,
+    /// How long single steps of the agents may take.
+    pub timeouts: Timeouts,
 }
 
 impl TenantPlan {
@@ -84,6 +86,7 @@ impl TenantPlan {
             protection: LdapProtection::Ldaps,
             bind_name: BindName::Guid,
             agents: 1,
+            timeouts: Timeouts::default(),
         }
     }
 }
@@ -148,6 +151,7 @@ pub struct LabTenant {
     pub client: (ClientId, Zeroizing<String>),
     protection: LdapProtection,
     bind_name: BindName,
+    timeouts: Timeouts,
 }
 
 /// An agent that has its identity and does not run.

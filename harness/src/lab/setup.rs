@@ -161,6 +161,7 @@ async fn tenant(lab: &Lab, plan: TenantPlan) -> Result<LabTenant, LabError> {
         protection,
         bind_name,
         agents: _,
+        timeouts,
     } = plan;
     let directory = Server::start(directory, options, lab.seams()).await?;
     let SetUp {
@@ -176,6 +177,7 @@ async fn tenant(lab: &Lab, plan: TenantPlan) -> Result<LabTenant, LabError> {
         client,
         protection,
         bind_name,
+        timeouts,
     })
 }
 
@@ -227,7 +229,10 @@ pub(super) async fn run_agent(
         return Err(LabError::NoTenant);
     };
     let EnrolledAgent { id, state } = agent;
-    let config = AgentConfig::new(state.clone(), cloud, vec![forest(tenant)?]);
+    let config = AgentConfig {
+        timeouts: tenant.timeouts,
+        ..AgentConfig::new(state.clone(), cloud, vec![forest(tenant)?])
+    };
     let (ready, attached) = watch::channel(Attached::No);
     let part = Part::start("agent", &lab.ground.seams, |seams, stop| {
         postern_agent::serve(config, seams, stop, ready)

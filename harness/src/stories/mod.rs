@@ -46,6 +46,11 @@ pub const STORIES: &[Story] = &[
         play: partition::partition_and_repair,
     },
     Story {
+        name: "idle_agent_is_cut_off",
+        about: "an agent that has nothing to do is cut off, which is noticed in time, and comes back",
+        play: partition::idle_agent_is_cut_off,
+    },
+    Story {
         name: "offices",
         about: "two tenants whose administrators drain, change users and stop the cloud, while hosts and links fail",
         play: offices::offices,

@@ -1,11 +1,11 @@
-//! Links that are cut under load.
+//! Links that are cut, under load and while nobody signs in.
 
 use std::time::Duration;
 
 use postern_proto::wire::signin::sign_in_response::Outcome;
 
 use super::stage::{CORP, Failed, Stage, count, ensure, people};
-use crate::sim::{Fault, Load, Rate, Share, TenantPlan, Topology, Typed};
+use crate::sim::{Fault, Load, Rate, Share, SimError, TenantPlan, Topology, Typed, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -37,15 +37,7 @@ pub(super) fn partition_and_repair(stage: &mut Stage) -> Result<(), Failed> {
     let (from, to) = (agent, cloud);
     world.at(SECOND * 60, Fault::RepairOneWay { from, to });
     world.run_until(SECOND * 19)?;
-    let attached = world.ask(|admin| async move {
-        let tenants = admin.tenants().list().await.unwrap_or_default();
-        let mut attached = 0;
-        for tenant in tenants {
-            let agents = admin.agents(tenant.id).await.unwrap_or_default();
-            attached += agents.iter().filter(|(_, presence)| presence.is_some()).count();
-        }
-        attached
-    })?;
+    let attached = attached(&mut world)?;
     ensure(attached == 1, || {
         format!("the cloud counts {attached} agents 14 s after the cut, expected 1")
     })?;
@@ -73,4 +65,65 @@ pub(super) fn partition_and_repair(stage: &mut Stage) -> Result<(), Failed> {
         "the agent did not come back".to_owned()
     })?;
     stage.end(&mut world)
+}
+
+/// From when an idle agent falls silent until the cloud knows: it is pinged after 30 s and has 2 to answer.
+const IDLE_NOTICED_MAX: Duration = Duration::from_secs(32);
+/// The moments at which that is looked at, and what the way takes.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// From when its link is back until it is attached again: it pings every 30 s, has 10 to hear, and then dials.
+const IDLE_BACK_MAX: Duration = Duration::from_secs(60);
+
+/// Nobody signs in while one of two agents is cut off: the cloud knows within its bound,
+/// and the agent comes back by itself. The other one, as idle, stays.
+pub(super) fn idle_agent_is_cut_off(stage: &mut Stage) -> Result<(), Failed> {
+    let (directory, _) = people(1);
+    let mut world = stage.world(Topology::of(TenantPlan::new(CORP, directory.build(), 2)))?;
+    // Idle for long enough that a ping has come and gone.
+    let cut = SECOND * 100;
+    let (a, b) = ("agent1".to_owned(), "cloud".to_owned());
+    world.at(cut, Fault::Partition { a, b });
+    let noticed = until(&mut world, cut, IDLE_NOTICED_MAX, 1)?;
+    stage.say(format!("noticed {:.1} s after the cut", noticed.as_secs_f64()));
+    // Long enough that the agent knows too.
+    let healed = cut + SECOND * 90;
+    let (a, b) = ("agent1".to_owned(), "cloud".to_owned());
+    world.at(healed, Fault::Repair { a, b });
+    let back = until(&mut world, healed, IDLE_BACK_MAX, 2)?;
+    stage.say(format!("back {:.1} s after the repair", back.as_secs_f64()));
+    stage.end(&mut world)
+}
+
+/// How long after `from` the cloud counts so many attached agents, of two; until then it counts the other number.
+fn until(world: &mut World, from: Duration, most: Duration, wanted: usize) -> Result<Duration, Failed> {
+    world.run_until(from)?;
+    let before = attached(world)?;
+    ensure(before != wanted, || {
+        format!("{before} agents were attached before")
+    })?;
+    let mut passed = Duration::ZERO;
+    while passed <= most {
+        passed += LOOK_EVERY;
+        world.run_until(from + passed)?;
+        if attached(world)? == wanted {
+            return Ok(passed);
+        }
+    }
+    Err(Failed::Broken(format!(
+        "the cloud does not count {wanted} agents {:.1} s later",
+        passed.as_secs_f64()
+    )))
+}
+
+/// How many agents the cloud takes for attached.
+fn attached(world: &mut World) -> Result<usize, SimError> {
+    world.ask(|admin| async move {
+        let tenants = admin.tenants().list().await.unwrap_or_default();
+        let mut attached = 0;
+        for tenant in tenants {
+            let agents = admin.agents(tenant.id).await.unwrap_or_default();
+            attached += agents.iter().filter(|(_, presence)| presence.is_some()).count();
+        }
+        attached
+    })
 }

@@ -11,6 +11,7 @@ mod drain_under_load;
 mod failover;
 mod import;
 mod office;
+mod overload;
 mod process;
 mod programs;
 mod rush;

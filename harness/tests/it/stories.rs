@@ -61,6 +61,11 @@ fn an_agent_that_is_cut_off_comes_back() {
 }
 
 #[test]
+fn an_idle_agent_that_is_cut_off_is_noticed_in_time() {
+    plays("idle_agent_is_cut_off", 8);
+}
+
+#[test]
 fn two_tenants_are_administered_apart() {
     plays("offices", 6);
 }
