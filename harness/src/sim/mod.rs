@@ -45,4 +45,4 @@ pub use log::{LogLine, MemoryLog, log_to_memory, log_to_terminal};
 pub use store::StoreFault;
 pub use time::{EPOCH, SimClock, VirtualTime};
 pub use topology::{AgentPlan, Latency, Link, TenantPlan, Topology};
-pub use world::{AgentState, SimError, World};
+pub use world::{AgentState, Asked, SimError, World};
