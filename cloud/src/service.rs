@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use postern_kit::Seams;
+use postern_kit::clock::SteadyClock;
 use postern_kit::net::Listener;
 use postern_kit::serve::{Limits as ListenerLimits, https};
 use postern_kit::tasks::{TaskFailed, Tasks};
@@ -285,7 +286,12 @@ impl Rooms {
         .await;
         let agents_tls = trust.agents_tls().map_err(tls_failed("agents"))?;
         // Last of all that can fail: a start that fails later would count as an unclean stop.
-        let budgets = Budgets::open(config.limits.rules(), store.clone(), seams).await?;
+        let steady = Seams {
+            // Windows of failures must not end early because somebody sets the clock.
+            clock: Arc::new(SteadyClock::starting_as(seams.clock.as_ref())),
+            ..seams.clone()
+        };
+        let budgets = Budgets::open(config.limits.rules(), store.clone(), &steady).await?;
         let parts = Parts {
             tenants: tenants.clone(),
             trust: trust.clone(),

@@ -182,6 +182,10 @@ impl DirectoryHandle {
         read(&self.lock())
     }
 
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Domain) -> T) -> T {
+        change(&mut self.lock())
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }

@@ -3,8 +3,8 @@
 //! states, faults on demand, and a journal of every bind for tests to ask afterwards.
 //!
 //! It is a mock. Passwords lie in memory in plain text (zeroed when dropped), nothing survives the
-//! process, and nothing can be written over LDAP: tests change the directory through
-//! [`DirectoryHandle`].
+//! process. Administrators write over LDAP as they would in Active Directory; tests change the directory
+//! through [`DirectoryHandle`] as well.
 //!
 //! ```
 //! use postern_directory_mock::{AccountState, Directory, Server, ServerOptions, User};

@@ -68,7 +68,9 @@ pub struct Account {
     /// displayName.
     pub display_name: Option<String>,
     /// Other attributes, as they are shown.
-    pub extra: BTreeMap<String, String>,
+    pub extra: BTreeMap<String, Vec<Vec<u8>>>,
+    /// What of userAccountControl says nothing about the states below.
+    pub control_rest: u32,
     /// The current password.
     pub password: Password,
     /// The passwords before it, newest first: as many as the policy's history has room for.
@@ -102,7 +104,7 @@ pub struct Account {
 impl Account {
     /// userAccountControl.
     pub fn user_account_control(&self) -> u32 {
-        let mut bits = 0x200;
+        let mut bits = 0x200 | self.control_rest;
         if self.disabled {
             bits |= 0x2;
         }
@@ -134,6 +136,11 @@ pub(crate) fn filetime(at: Timestamp) -> String {
         .saturating_add(FILETIME_EPOCH_MS)
         .saturating_mul(10_000)
         .to_string()
+}
+
+/// The moment of a FILETIME.
+pub(crate) fn from_filetime(steps: i64) -> Timestamp {
+    Timestamp::from_unix_ms((steps / 10_000).saturating_sub(FILETIME_EPOCH_MS))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::controllers::Controllers;
 use super::membership::{Group, StoredSettings};
 use super::names::{self, BindName, escape_rdn, normal_dn};
 use super::policy::Policy;
+use super::tree::Tree;
 use super::user::{AccountState, User};
 
 /// The first RID that AD gives to accounts of its own making.
@@ -59,11 +60,12 @@ pub struct Domain {
     pub(super) by_sam: HashMap<String, Uuid>,
     by_upn: HashMap<String, Uuid>,
     /// Of accounts and groups, normalised.
-    by_dn: HashMap<String, Uuid>,
+    pub(super) by_dn: HashMap<String, Uuid>,
     by_rid: HashMap<u32, Uuid>,
     /// Containers with the number of accounts in each.
     containers: BTreeMap<String, usize>,
     rid_next: u32,
+    pub(super) tree: Tree,
 }
 
 impl Domain {
@@ -95,6 +97,7 @@ impl Domain {
             by_rid: HashMap::new(),
             containers: BTreeMap::new(),
             rid_next: RID_FIRST,
+            tree: Tree::default(),
         }
     }
 
@@ -138,6 +141,11 @@ impl Domain {
         self.upn_suffixes.insert(suffix.to_lowercase());
     }
 
+    /// Replaces the policy.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
     /// All accounts, by objectGUID.
     pub fn accounts(&self) -> impl Iterator<Item = &Account> {
         self.accounts.values()
@@ -155,12 +163,8 @@ impl Domain {
 
     /// The distinguished name of an account.
     pub fn dn(&self, account: &Account) -> String {
-        format!(
-            "CN={},{},{}",
-            escape_rdn(&account.cn),
-            account.container,
-            self.base_dn
-        )
+        let place = self.full_name(&account.container);
+        format!("CN={},{place}", escape_rdn(&account.cn))
     }
 
     /// The account that a bind name means.
@@ -378,6 +382,25 @@ impl Domain {
         *self.containers.entry(group.container.clone()).or_default() += 1;
         self.groups.insert(guid, group);
         Ok(guid)
+    }
+
+    /// Takes a group away, also from the groups and settings that name it.
+    pub(super) fn remove_group(&mut self, guid: Uuid) -> Option<Group> {
+        let group = self.take_group(guid)?;
+        for other in self.groups.values_mut() {
+            other.members.remove(&guid);
+        }
+        Some(group)
+    }
+
+    pub(super) fn take_group(&mut self, guid: Uuid) -> Option<Group> {
+        let group = self.groups.remove(&guid)?;
+        self.by_sam.remove(&group.sam.to_lowercase());
+        if let Some(dn) = normal_dn(&self.group_dn(&group)) {
+            self.by_dn.remove(&dn);
+        }
+        self.leave(&group.container);
+        Some(group)
     }
 
     /// The forms in which a sAMAccountName and a distinguished name are looked up, if both are free.

@@ -66,12 +66,8 @@ impl Domain {
 
     /// The distinguished name of a group.
     pub fn group_dn(&self, group: &Group) -> String {
-        format!(
-            "CN={},{},{}",
-            escape_rdn(&group.cn),
-            group.container,
-            self.base_dn()
-        )
+        let place = self.full_name(&group.container);
+        format!("CN={},{place}", escape_rdn(&group.cn))
     }
 
     /// Adds a group without members.
@@ -79,12 +75,22 @@ impl Domain {
     /// # Errors
     /// [`DomainError`] if its name is in use or its container is not one.
     pub fn add_group(&mut self, sam: &str, container: &str, now: Timestamp) -> Result<Uuid, DomainError> {
+        self.add_group_as(sam, sam, container, now)
+    }
+
+    pub(crate) fn add_group_as(
+        &mut self,
+        sam: &str,
+        cn: &str,
+        container: &str,
+        now: Timestamp,
+    ) -> Result<Uuid, DomainError> {
         let rid = self.take_rid();
         let group = Group {
             guid: made_guid(self.dns_name(), sam, rid),
             rid,
             sam: sam.to_owned(),
-            cn: sam.to_owned(),
+            cn: cn.to_owned(),
             container: container.to_owned(),
             members: BTreeSet::new(),
             created: now,
@@ -105,6 +111,13 @@ impl Domain {
             .ok_or_else(|| DomainError::NoSuchName(group.to_owned()))?;
         group.members.insert(member);
         Ok(())
+    }
+
+    /// Replaces the members of a group.
+    pub(crate) fn set_members(&mut self, group: Uuid, members: BTreeSet<Uuid>) {
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.members = members;
+        }
     }
 
     /// Adds fine-grained settings.

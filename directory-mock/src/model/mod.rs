@@ -7,16 +7,20 @@ mod domain;
 mod membership;
 mod names;
 mod policy;
+pub(crate) mod schema;
+mod tree;
 mod user;
 
-pub(crate) use account::filetime;
 pub use account::{Account, Counters, Password};
+pub(crate) use account::{filetime, from_filetime};
 pub use controllers::LocalCounters;
 pub(crate) use controllers::View;
 pub use domain::{Domain, DomainError};
 pub use membership::{Group, StoredSettings};
-pub(crate) use names::{guid_base, normal_dn};
+pub(crate) use names::{escape_rdn, guid_base, normal_dn, split_rdn};
 pub use policy::{PasswordSettings, Policy};
+pub use tree::Tombstone;
+pub(crate) use tree::parent;
 pub use user::{AccountState, Directory, DirectoryBuilder, User};
 
 /// Which server's habits are played where they differ.

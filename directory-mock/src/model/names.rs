@@ -104,6 +104,20 @@ pub(crate) fn escape_rdn(value: &str) -> String {
     out
 }
 
+/// The first part of a distinguished name as it is written, and the rest.
+pub(crate) fn split_rdn_text(dn: &str) -> Option<(&str, &str)> {
+    let first = split_unescaped(dn, ',').first()?.len();
+    Some((dn.get(..first)?, dn.get(first + 1..)?))
+}
+
+/// Attribute, value and the name above: `CN=Smith\\, Ann,OU=Staff` is `CN`, `Smith, Ann` and `OU=Staff`.
+pub(crate) fn split_rdn(dn: &str) -> Option<(String, String, String)> {
+    let (first, parent) = split_rdn_text(dn)?;
+    let (key, value) = first.split_once('=')?;
+    let value = unescape(value.trim())?;
+    Some((key.trim().to_owned(), value, parent.trim().to_owned()))
+}
+
 fn split_unescaped(text: &str, separator: char) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut start, mut escaped) = (0, false);
@@ -159,6 +173,16 @@ mod tests {
         for wrong in ["", "alice", "cn=a,,dc=b", "=x", "cn=a\\"] {
             assert_eq!(normal_dn(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_first_part_is_split_off() {
+        let parts = |key: &str, value: &str, parent: &str| Some((key.into(), value.into(), parent.into()));
+        assert_eq!(
+            split_rdn("CN=Smith\\, Ann, OU=a,DC=b"),
+            parts("CN", "Smith, Ann", "OU=a,DC=b")
+        );
+        assert_eq!(split_rdn("CN=alone"), None);
     }
 
     #[test]

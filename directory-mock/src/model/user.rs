@@ -96,7 +96,7 @@ pub struct User {
     states: Vec<AccountState>,
     previous: Vec<Password>,
     administrator: bool,
-    extra: BTreeMap<String, String>,
+    extra: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
 impl User {
@@ -180,10 +180,11 @@ impl User {
         self
     }
 
-    /// Another attribute with one value.
+    /// Another attribute; called again with the same name it has more values.
     #[must_use]
     pub fn attribute(mut self, name: &str, value: &str) -> Self {
-        self.extra.insert(name.to_owned(), value.to_owned());
+        let values = self.extra.entry(name.to_owned()).or_default();
+        values.push(value.as_bytes().to_vec());
         self
     }
 
@@ -201,6 +202,7 @@ impl User {
             container: self.container,
             display_name: self.display_name,
             extra: self.extra,
+            control_rest: 0,
             password: self.password,
             previous,
             created: now,

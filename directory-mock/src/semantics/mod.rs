@@ -6,6 +6,7 @@
 
 mod lockout;
 mod password;
+pub(crate) mod write;
 
 use std::fmt;
 

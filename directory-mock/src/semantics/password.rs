@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::lockout;
 use crate::model::{Account, Counters, Domain, DomainError, Flavour, LocalCounters, Policy, View};
 
-/// What is refused about a password in Windows' words: no constraint more than this many classes.
+/// How many of the five classes of characters a complex password has.
 const CLASSES_MIN: usize = 3;
 /// Shorter names are not looked for in a password.
 const NAME_PART_MIN: usize = 3;

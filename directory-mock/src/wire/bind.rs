@@ -108,7 +108,7 @@ fn judge(
     record.judged = true;
     match judgement.outcome {
         Outcome::Accepted(guid) => {
-            session.identity = Some(guid);
+            session.identity = (!session.fast_bind).then_some(guid);
             record.outcome = BindOutcome::Accepted;
             result(LdapResultCode::Success, "")
         }

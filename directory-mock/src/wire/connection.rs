@@ -15,13 +15,14 @@ use tokio_util::codec::Framed;
 use uuid::Uuid;
 
 use super::connections::{Cut, Open, Reach};
-use super::{Controller, HANDSHAKE_WAIT_MAX, WRITE_WAIT_MAX, bind, codec, result, search};
+use super::pages::Paged;
+use super::{Controller, HANDSHAKE_WAIT_MAX, WRITE_WAIT_MAX, bind, codec, result, search, write};
 use crate::model::Flavour;
 
 const OID_START_TLS: &str = "1.3.6.1.4.1.1466.20037";
 const OID_NOTICE_OF_DISCONNECTION: &str = "1.3.6.1.4.1.1466.20036";
-/// Referrals are not wanted.
-const OID_DOMAIN_SCOPE: &str = "1.2.840.113556.1.4.1339";
+/// Binds that check a password and leave the connection nobody's.
+const OID_FAST_BIND: &str = "1.2.840.113556.1.4.1781";
 
 /// The state of a connection.
 #[derive(Debug)]
@@ -29,6 +30,12 @@ pub(super) struct Session {
     pub(super) open: Open,
     /// Whom the last successful bind made it.
     pub(super) identity: Option<Uuid>,
+    /// Fast bind: no bind gives the connection an identity any more.
+    pub(super) fast_bind: bool,
+    /// A paged search between two pages.
+    pub(super) paged: Option<Paged>,
+    /// How many paged searches there were.
+    pub(super) searches: u64,
 }
 
 /// What follows a request.
@@ -65,7 +72,13 @@ async fn converse(controller: &Controller, io: BoxedIo, open: Open) {
     } else {
         io
     };
-    let mut session = Session { open, identity: None };
+    let mut session = Session {
+        open,
+        identity: None,
+        fast_bind: false,
+        paged: None,
+        searches: 0,
+    };
     let mut frames = Framed::new(io, codec());
     while let Some(after) = turn(controller, &mut session, frames).await {
         frames = after;
@@ -103,37 +116,41 @@ async fn answer(controller: &Controller, session: &mut Session, request: LdapMsg
     if let Some(refused) = refuse_control(controller.flavour, &request) {
         return reply(id, refused);
     }
-    let read_only = || {
-        result(
-            LdapResultCode::UnwillingToPerform,
-            "00002035: this directory is read-only",
-        )
-    };
+    let controls = request.ctrl;
     match request.op {
         LdapOp::BindRequest(request) => bind::answer(controller, session, id, request).await,
-        LdapOp::SearchRequest(search) => {
-            let referrals = !request.ctrl.iter().any(is_domain_scope);
-            let asker = search::Asker {
-                bound: session.identity.is_some(),
-                encrypted: session.open.encrypted,
-                referrals,
+        LdapOp::SearchRequest(request) => {
+            let asked = search::Asked {
+                id,
+                controls: &controls,
+                request: &request,
             };
-            let answers = search::answer(controller, asker, &search);
-            Next::Answer(answers.into_iter().map(|op| message(id, op)).collect())
+            Next::Answer(search::answer(controller, session, asked))
         }
         LdapOp::ExtendedRequest(request) => extended(controller, session, id, &request),
         LdapOp::AbandonRequest(_) => Next::Answer(Vec::new()),
-        LdapOp::ModifyRequest(_) => reply(id, LdapOp::ModifyResponse(read_only())),
-        LdapOp::AddRequest(_) => reply(id, LdapOp::AddResponse(read_only())),
-        LdapOp::DelRequest(_) => reply(id, LdapOp::DelResponse(read_only())),
-        LdapOp::ModifyDNRequest(_) => reply(id, LdapOp::ModifyDNResponse(read_only())),
-        LdapOp::CompareRequest(_) => reply(id, LdapOp::CompareResult(read_only())),
+        LdapOp::ModifyRequest(request) => {
+            let answer = write::modify(controller, session, &controls, request);
+            reply(id, LdapOp::ModifyResponse(answer))
+        }
+        LdapOp::AddRequest(request) => {
+            reply(id, LdapOp::AddResponse(write::add(controller, session, request)))
+        }
+        LdapOp::DelRequest(dn) => reply(id, LdapOp::DelResponse(write::delete(controller, session, &dn))),
+        LdapOp::ModifyDNRequest(request) => {
+            let answer = write::rename(controller, session, &request);
+            reply(id, LdapOp::ModifyDNResponse(answer))
+        }
+        LdapOp::CompareRequest(request) => {
+            let answer = write::compare(controller, session, &request);
+            reply(id, LdapOp::CompareResult(answer))
+        }
         // Unbind ends the connection; so does what only a server may send.
         _ => Next::Close,
     }
 }
 
-fn extended(controller: &Controller, session: &Session, id: i32, request: &LdapExtendedRequest) -> Next {
+fn extended(controller: &Controller, session: &mut Session, id: i32, request: &LdapExtendedRequest) -> Next {
     let unsupported = || {
         let text = format!("Extended Operation({}) not supported", request.name);
         extended_response(result(LdapResultCode::ProtocolError, text), None, None)
@@ -158,6 +175,16 @@ fn extended(controller: &Controller, session: &Session, id: i32, request: &LdapE
             let granted = result(LdapResultCode::Success, "");
             reply(id, extended_response(granted, None, Some(value)))
         }
+        OID_FAST_BIND if controller.flavour == Flavour::Windows => {
+            if session.identity.is_some() {
+                let text = "00002077: SvcErr: fast bind is not possible on a bound connection";
+                let refused = result(LdapResultCode::UnwillingToPerform, text);
+                return reply(id, extended_response(refused, None, None));
+            }
+            session.fast_bind = true;
+            let granted = result(LdapResultCode::Success, "");
+            reply(id, extended_response(granted, Some(OID_FAST_BIND), None))
+        }
         _ => reply(id, unsupported()),
     }
 }
@@ -166,7 +193,9 @@ fn extended(controller: &Controller, session: &Session, id: i32, request: &LdapE
 /// was asked.
 fn refuse_control(flavour: Flavour, request: &LdapMsg) -> Option<LdapOp> {
     let unknown = request.ctrl.iter().any(|control| match control {
-        LdapControl::Unknown { oid, criticality, .. } => *criticality && !super::root_dse::has_control(oid),
+        LdapControl::Unknown { oid, criticality, .. } => {
+            *criticality && !super::root_dse::has_control(oid, flavour)
+        }
         LdapControl::SyncRequest { criticality, .. } | LdapControl::PasswordPolicyRequest { criticality } => {
             *criticality
         }
@@ -182,10 +211,6 @@ fn refuse_control(flavour: Flavour, request: &LdapMsg) -> Option<LdapOp> {
         (LdapOp::BindRequest(_), _) => bind::response(refused),
         _ => extended_response(refused, None, None),
     })
-}
-
-fn is_domain_scope(control: &LdapControl) -> bool {
-    matches!(control, LdapControl::Unknown { oid, .. } if oid == OID_DOMAIN_SCOPE)
 }
 
 pub(super) fn message(msgid: i32, op: LdapOp) -> LdapMsg {

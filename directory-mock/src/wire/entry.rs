@@ -3,22 +3,29 @@
 use ldap3_proto::proto::{LdapPartialAttribute, LdapSearchResultEntry};
 use postern_kit::clock::Timestamp;
 
-use crate::model::{Account, Domain, filetime};
+use uuid::Uuid;
+
+use crate::model::{Account, Domain, Group, StoredSettings, Tombstone, filetime};
 use crate::semantics::{is_locked, is_password_expired};
 
 /// accountExpires and the like: never.
 const NEVER: &str = "9223372036854775807";
 const DOMAIN_USERS_RID: u32 = 513;
 /// Computed when read, and shown only to those who ask for them by name.
-const CONSTRUCTED: [&str; 2] = [
+pub(super) const CONSTRUCTED: [&str; 5] = [
     "msDS-User-Account-Control-Computed",
     "msDS-UserPasswordExpiryTimeComputed",
+    "msDS-ResultantPSO",
+    "tokenGroups",
+    "canonicalName",
 ];
 
 /// One entry.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) dn: String,
+    /// objectGUID of an account or group.
+    pub(super) guid: Option<Uuid>,
     attributes: Vec<(String, Vec<Vec<u8>>)>,
 }
 
@@ -26,6 +33,7 @@ impl Entry {
     pub(super) fn new(dn: &str) -> Self {
         Self {
             dn: dn.to_owned(),
+            guid: None,
             attributes: Vec::new(),
         }
     }
@@ -37,6 +45,13 @@ impl Entry {
     pub(super) fn texts<'a>(&mut self, name: &str, values: impl IntoIterator<Item = &'a str>) {
         let values = values.into_iter().map(|value| value.as_bytes().to_vec());
         self.attributes.push((name.to_owned(), values.collect()));
+    }
+
+    pub(super) fn owned_texts(&mut self, name: &str, values: impl IntoIterator<Item = String>) {
+        let values: Vec<_> = values.into_iter().map(String::into_bytes).collect();
+        if !values.is_empty() {
+            self.attributes.push((name.to_owned(), values));
+        }
     }
 
     fn bytes(&mut self, name: &str, value: Vec<u8>) {
@@ -78,21 +93,138 @@ impl Entry {
 /// The entry of the domain itself.
 pub(super) fn of_domain(domain: &Domain) -> Entry {
     let policy = domain.policy();
-    let negative = |time: std::time::Duration| match time.as_nanos() / 100 {
-        // Zero stands for never.
-        0 => i64::MIN.to_string(),
-        steps => format!("-{steps}"),
-    };
     let mut entry = Entry::new(domain.base_dn());
     entry.texts("objectClass", ["top", "domain", "domainDNS"]);
     entry.text("distinguishedName", domain.base_dn());
     entry.text("name", domain.dns_name().split('.').next().unwrap_or_default());
-    entry.bytes("objectSid", sid_bytes(domain.sid(), None));
-    entry.text("lockoutThreshold", &policy.lockout_threshold.to_string());
-    entry.text("lockoutDuration", &negative(policy.lockout_duration));
+    entry.bytes("objectSid", sid_bytes(domain.sid(), None).unwrap_or_default());
+    let numbers = [
+        ("lockoutThreshold", policy.lockout_threshold),
+        ("minPwdLength", policy.password_length_min),
+        ("pwdHistoryLength", policy.password_history),
+        ("pwdProperties", u32::from(policy.password_complexity)),
+    ];
+    for (name, value) in numbers {
+        entry.text(name, &value.to_string());
+    }
+    entry.text("lockoutDuration", &or_never(policy.lockout_duration));
     entry.text("lockOutObservationWindow", &negative(policy.lockout_window));
-    entry.text("maxPwdAge", &negative(policy.password_age_max));
+    entry.text("maxPwdAge", &or_never(policy.password_age_max));
+    entry.text("minPwdAge", &negative(policy.password_age_min));
     entry
+}
+
+/// A duration as AD stores it: a negative count of 100 ns.
+fn negative(time: std::time::Duration) -> String {
+    match time.as_nanos() / 100 {
+        0 => "0".to_owned(),
+        steps => format!("-{steps}"),
+    }
+}
+
+/// The same where zero stands for never.
+fn or_never(time: std::time::Duration) -> String {
+    if time.is_zero() {
+        i64::MIN.to_string()
+    } else {
+        negative(time)
+    }
+}
+
+/// The entry of fine-grained password settings.
+pub(super) fn of_settings(domain: &Domain, settings: &StoredSettings) -> Entry {
+    let (dn, policy) = (domain.settings_dn(settings), &settings.policy);
+    let truth = |value: bool| if value { "TRUE" } else { "FALSE" };
+    let mut entry = Entry::new(&dn);
+    entry.texts("objectClass", ["top", "msDS-PasswordSettings"]);
+    entry.text("cn", &settings.name);
+    entry.text("name", &settings.name);
+    entry.text("distinguishedName", &dn);
+    entry.bytes("objectGUID", settings.guid.to_bytes_le().to_vec());
+    let numbers = [
+        ("msDS-PasswordSettingsPrecedence", settings.precedence),
+        ("msDS-PasswordHistoryLength", policy.password_history),
+        ("msDS-MinimumPasswordLength", policy.password_length_min),
+        ("msDS-LockoutThreshold", policy.lockout_threshold),
+    ];
+    for (name, value) in numbers {
+        entry.text(name, &value.to_string());
+    }
+    entry.text(
+        "msDS-PasswordComplexityEnabled",
+        truth(policy.password_complexity),
+    );
+    entry.text("msDS-PasswordReversibleEncryptionEnabled", "FALSE");
+    entry.text("msDS-MinimumPasswordAge", &negative(policy.password_age_min));
+    entry.text("msDS-MaximumPasswordAge", &or_never(policy.password_age_max));
+    entry.text("msDS-LockoutObservationWindow", &negative(policy.lockout_window));
+    entry.text("msDS-LockoutDuration", &or_never(policy.lockout_duration));
+    let applies_to = settings.applies_to.iter();
+    entry.owned_texts(
+        "msDS-PSOAppliesTo",
+        applies_to.filter_map(|guid| domain.object_dn(*guid)),
+    );
+    entry
+}
+
+/// The entry of a group.
+pub(super) fn of_group(domain: &Domain, group: &Group) -> Entry {
+    let dn = domain.group_dn(group);
+    let mut entry = Entry::new(&dn);
+    entry.guid = Some(group.guid);
+    entry.texts("objectClass", ["top", "group"]);
+    entry.text(
+        "objectCategory",
+        &format!("CN=Group,CN=Schema,CN=Configuration,{}", domain.base_dn()),
+    );
+    entry.text("cn", &group.cn);
+    entry.text("name", &group.cn);
+    entry.text("distinguishedName", &dn);
+    entry.bytes("objectGUID", group.guid.to_bytes_le().to_vec());
+    entry.bytes(
+        "objectSid",
+        sid_bytes(domain.sid(), Some(group.rid)).unwrap_or_default(),
+    );
+    entry.text("sAMAccountName", &group.sam);
+    entry.text("sAMAccountType", "268435456");
+    entry.text("groupType", "-2147483646");
+    entry.text("whenCreated", &generalized_time(group.created));
+    let members = group.members.iter().filter_map(|guid| domain.object_dn(*guid));
+    entry.owned_texts("member", members);
+    entry.owned_texts("memberOf", member_of(domain, group.guid));
+    entry
+}
+
+/// What is left of a deleted account or group.
+pub(super) fn of_tombstone(domain: &Domain, tombstone: &Tombstone) -> Entry {
+    let name = format!("{}\\0ADEL:{}", tombstone.cn, tombstone.guid);
+    let dn = format!("CN={name},CN=Deleted Objects,{}", domain.base_dn());
+    let mut entry = Entry::new(&dn);
+    let classes: &[&str] = match tombstone.control {
+        Some(_) => &["top", "person", "organizationalPerson", "user"],
+        None => &["top", "group"],
+    };
+    entry.texts("objectClass", classes.iter().copied());
+    entry.text("distinguishedName", &dn);
+    entry.bytes("objectGUID", tombstone.guid.to_bytes_le().to_vec());
+    entry.bytes(
+        "objectSid",
+        sid_bytes(domain.sid(), Some(tombstone.rid)).unwrap_or_default(),
+    );
+    entry.text("sAMAccountName", &tombstone.sam);
+    if let Some(control) = tombstone.control {
+        entry.text("userAccountControl", &control.to_string());
+    }
+    entry.text("isDeleted", "TRUE");
+    entry.text("isRecycled", "TRUE");
+    entry.text("lastKnownParent", &tombstone.parent);
+    entry.text("whenChanged", &generalized_time(tombstone.deleted));
+    entry
+}
+
+fn member_of(domain: &Domain, guid: Uuid) -> impl Iterator<Item = String> {
+    let groups = domain.direct_groups(guid);
+    groups.filter_map(|group| domain.object_dn(group))
 }
 
 /// The entry of a container such as `OU=Fixture` with its full name.
@@ -116,10 +248,11 @@ pub(super) fn of_container(dn: &str) -> Entry {
 }
 
 /// The entry of a user.
-pub(super) fn of_account(domain: &Domain, account: &Account, now: Timestamp) -> Entry {
+pub(super) fn of_account(domain: &Domain, host: &str, account: &Account, now: Timestamp) -> Entry {
     let dn = domain.dn(account);
     let base = domain.base_dn();
     let mut entry = Entry::new(&dn);
+    entry.guid = Some(account.guid);
     entry.texts("objectClass", ["top", "person", "organizationalPerson", "user"]);
     entry.text(
         "objectCategory",
@@ -129,7 +262,10 @@ pub(super) fn of_account(domain: &Domain, account: &Account, now: Timestamp) -> 
     entry.text("name", &account.cn);
     entry.text("distinguishedName", &dn);
     entry.bytes("objectGUID", account.guid.to_bytes_le().to_vec());
-    entry.bytes("objectSid", sid_bytes(domain.sid(), Some(account.rid)));
+    entry.bytes(
+        "objectSid",
+        sid_bytes(domain.sid(), Some(account.rid)).unwrap_or_default(),
+    );
     entry.text("sAMAccountName", &account.sam);
     entry.text("sAMAccountType", "805306368");
     if let Some(upn) = &account.upn {
@@ -139,20 +275,25 @@ pub(super) fn of_account(domain: &Domain, account: &Account, now: Timestamp) -> 
         entry.text("displayName", name);
     }
     entry.text("primaryGroupID", &DOMAIN_USERS_RID.to_string());
-    if account.protected {
-        entry.text("memberOf", &format!("CN=Protected Users,CN=Users,{base}"));
-    }
+    let built_in = [
+        (account.protected, "Protected Users"),
+        (account.administrator, "Domain Admins"),
+    ];
+    let built_in = built_in.iter().filter(|(holds, _)| *holds);
+    let built_in = built_in.map(|(_, group)| format!("CN={group},CN=Users,{base}"));
+    entry.owned_texts("memberOf", built_in.chain(member_of(domain, account.guid)));
+    entry.text("whenCreated", &generalized_time(account.created));
     entry.text("userAccountControl", &account.user_account_control().to_string());
-    add_times(&mut entry, account);
+    add_times(&mut entry, domain, host, account);
     add_computed(&mut entry, domain, account, now);
-    for (name, value) in &account.extra {
-        entry.text(name, value);
+    for (name, values) in &account.extra {
+        entry.attributes.push((name.clone(), values.clone()));
     }
     entry
 }
 
-fn add_times(entry: &mut Entry, account: &Account) {
-    let counters = &account.counters;
+fn add_times(entry: &mut Entry, domain: &Domain, host: &str, account: &Account) {
+    let counters = domain.view(host, account).counters;
     let password_set = if account.must_change {
         "0".to_owned()
     } else {
@@ -201,19 +342,37 @@ fn add_computed(entry: &mut Entry, domain: &Domain, account: &Account, now: Time
         filetime(account.password_set.plus(policy.password_age_max))
     };
     entry.text(CONSTRUCTED[1], &expiry);
+    if let Some(settings) = domain.resultant_settings(account.guid) {
+        entry.text(CONSTRUCTED[2], &domain.settings_dn(settings));
+    }
+    let groups = domain.groups_of(account.guid);
+    let rids = groups
+        .iter()
+        .filter_map(|guid| Some(domain.group(*guid)?.rid))
+        .chain([DOMAIN_USERS_RID]);
+    let sids = rids.filter_map(|rid| sid_bytes(domain.sid(), Some(rid)));
+    entry.attributes.push((CONSTRUCTED[3].to_owned(), sids.collect()));
+    let mut path: Vec<&str> = account.container.split(',').collect();
+    path.reverse();
+    let names = path.iter().filter_map(|part| part.split_once('='));
+    let mut canonical = domain.dns_name().to_owned();
+    for (_, name) in names {
+        canonical.push('/');
+        canonical.push_str(name.trim());
+    }
+    entry.text(CONSTRUCTED[4], &format!("{canonical}/{}", account.cn));
 }
 
-/// 1, number of parts, 6-byte big-endian authority, 32-bit little-endian parts.
-fn sid_bytes(domain_sid: &str, rid: Option<u32>) -> Vec<u8> {
-    let parts: Vec<u32> = domain_sid
-        .split('-')
-        .skip(3)
-        .filter_map(|part| part.parse().ok())
-        .chain(rid)
-        .collect();
-    let mut bytes = vec![1, u8::try_from(parts.len()).unwrap_or(u8::MAX), 0, 0, 0, 0, 0, 5];
+/// 1, number of parts, 6-byte big-endian authority, 32-bit little-endian parts; `None` for what is no SID
+/// of the NT authority.
+pub(super) fn sid_bytes(domain_sid: &str, rid: Option<u32>) -> Option<Vec<u8>> {
+    let parts = domain_sid.to_uppercase();
+    let parts = parts.strip_prefix("S-1-5-")?.split('-').map(str::parse);
+    let mut parts = parts.collect::<Result<Vec<u32>, _>>().ok()?;
+    parts.extend(rid);
+    let mut bytes = vec![1, u8::try_from(parts.len()).ok()?, 0, 0, 0, 0, 0, 5];
     bytes.extend(parts.iter().flat_map(|part| part.to_le_bytes()));
-    bytes
+    Some(bytes)
 }
 
 /// `20261123123834.0Z`.

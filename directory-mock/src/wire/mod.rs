@@ -1,17 +1,20 @@
 //! The LDAP server of one domain controller: listeners, connections, and the translation between
 //! LDAPv3 messages and [`semantics`](crate::semantics). The codec is `ldap3_proto`'s.
 //!
-//! Known differences from a real server, all from the codec: a name, password or filter value that
-//! is not UTF-8 closes the connection instead of being answered (address objects by
-//! `<GUID=...>` instead of an objectGUID filter), and results are not paged.
+//! Known difference from a real server, from the codec: a name, password or filter value that is not
+//! UTF-8 closes the connection instead of being answered (address objects by `<GUID=...>` instead of an
+//! objectGUID filter).
 
 mod bind;
+mod configuration;
 mod connection;
 mod connections;
 mod entry;
 mod filter;
+mod pages;
 mod root_dse;
 mod search;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -32,8 +32,18 @@ const CAPABILITIES: [&str; 5] = [
     "1.2.840.113556.1.4.2080",
 ];
 
-pub(super) fn has_control(oid: &str) -> bool {
-    CONTROLS.contains(&oid)
+/// What Windows has and Samba does not.
+const WINDOWS_CONTROLS: [&str; 2] = super::write::POLICY_HINTS;
+
+/// WhoAmI and fast bind.
+const WINDOWS_EXTENSIONS: [&str; 3] = [
+    "1.3.6.1.4.1.1466.20037",
+    "1.3.6.1.4.1.4203.1.11.3",
+    "1.2.840.113556.1.4.1781",
+];
+
+pub(super) fn has_control(oid: &str, flavour: Flavour) -> bool {
+    CONTROLS.contains(&oid) || (flavour == Flavour::Windows && WINDOWS_CONTROLS.contains(&oid))
 }
 
 pub(super) fn entry(domain: &Domain, flavour: Flavour, host: &str, now: Timestamp) -> Entry {
@@ -53,7 +63,13 @@ pub(super) fn entry(domain: &Domain, flavour: Flavour, host: &str, now: Timestam
     entry.text("subschemaSubentry", &format!("CN=Aggregate,{schema}"));
     entry.texts("namingContexts", [base, &config, &schema]);
     entry.texts("supportedCapabilities", CAPABILITIES);
-    entry.texts("supportedControl", CONTROLS);
+    match flavour {
+        Flavour::Samba => entry.texts("supportedControl", CONTROLS),
+        Flavour::Windows => {
+            entry.texts("supportedControl", CONTROLS.into_iter().chain(WINDOWS_CONTROLS));
+            entry.texts("supportedExtension", WINDOWS_EXTENSIONS);
+        }
+    }
     entry.texts("supportedLDAPVersion", ["2", "3"]);
     entry.texts("supportedSASLMechanisms", ["GSS-SPNEGO", "GSSAPI", "NTLM"]);
     if flavour == Flavour::Samba {

@@ -16,17 +16,20 @@ use postern_kit::net::LdapProtection;
 use postern_kit::tls::Certificate;
 
 use crate::client::{bind, connect, soon};
+use crate::writes;
 
 const DOMAIN: &str = "corp.example.test";
 const BASE: &str = "DC=corp,DC=example,DC=test";
-const OU: &str = "OU=Fixture,DC=corp,DC=example,DC=test";
-const PASSWORD: &str = "Fixture-Passw0rd-1";
+pub(crate) const OU: &str = "OU=Fixture,DC=corp,DC=example,DC=test";
+pub(crate) const PASSWORD: &str = "Fixture-Passw0rd-1";
 const UTF8_PASSWORD: &str = "Pässwörd-密码-🔑-1";
 const OLD_PASSWORD: &str = "Old-Passw0rd-0";
 const THRESHOLD: u32 = 3;
+const ADMIN_DN: &str = "CN=Administrator,CN=Users,DC=corp,DC=example,DC=test";
+const ADMIN_PASSWORD: &str = "Adm1n-Test-Passw0rd";
 
 /// A directory with the fixture users.
-struct Target {
+pub(crate) struct Target {
     addr: SocketAddr,
     host: String,
     roots: Vec<Certificate>,
@@ -40,10 +43,21 @@ enum Admin {
 }
 
 impl Target {
-    async fn connect(&self) -> Ldap {
+    pub(crate) async fn connect(&self) -> Ldap {
         let roots = self.roots.clone();
         let connected = connect(self.addr, &self.host, roots, LdapProtection::Ldaps);
         connected.await.unwrap()
+    }
+
+    /// A connection of the administrator.
+    pub(crate) async fn admin(&self) -> Ldap {
+        let (dn, password) = match &self.admin {
+            Admin::Mock(_) => (ADMIN_DN, ADMIN_PASSWORD),
+            Admin::Real { dn, password } => (dn.as_str(), password.as_str()),
+        };
+        let mut ldap = self.connect().await;
+        assert_eq!(bind(&mut ldap, dn, password).await, (0, None));
+        ldap
     }
 
     /// Other tests, or an earlier run, may have counted failures.
@@ -53,9 +67,8 @@ impl Target {
                 let guid = server.directory().guid_of(sam).unwrap();
                 server.directory().unlock(guid).unwrap();
             }
-            Admin::Real { dn, password } => {
-                let mut ldap = self.connect().await;
-                assert_eq!(bind(&mut ldap, dn, password).await, (0, None));
+            Admin::Real { .. } => {
+                let mut ldap = self.admin().await;
                 let change = Mod::Replace("lockoutTime", HashSet::from(["0"]));
                 let user = format!("CN={sam},{OU}");
                 soon(ldap.modify(&user, vec![change]))
@@ -160,6 +173,7 @@ fn fixtures() -> Vec<User> {
         user("u.noupn", &[]).without_upn(),
         User::new("u.utf8", UTF8_PASSWORD).container("OU=Fixture"),
         User::new("u.nopw", "").container("OU=Fixture"),
+        User::new("Administrator", ADMIN_PASSWORD).administrator(),
     ]
 }
 
@@ -199,6 +213,7 @@ async fn check_answers(target: &Target) {
     lockout(target).await;
     searches(target).await;
     other_operations(target).await;
+    writes::check(target).await;
 }
 
 async fn code(ldap: &mut Ldap, name: &str, password: &str) -> String {

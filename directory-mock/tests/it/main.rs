@@ -5,6 +5,9 @@
 mod against_samba;
 mod client;
 mod faults;
+mod passwords;
 mod program;
 mod raw;
+mod tools;
 mod wire;
+mod writes;

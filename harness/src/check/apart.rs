@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::history::{Discharge, Event, Logged, Request, What};
+use super::history::{Discharge, Event, Given, Logged, Request, What};
 use super::{Check, Violation};
 use crate::scenario::{Invariant, Outcome};
 
@@ -82,8 +82,8 @@ fn about(check: &Check<'_>, invariant: Invariant, id: &str, seen: String, allowe
     }
 }
 
-/// Everything that an agent was given: when, and the request's id.
-fn given_to<'a>(check: &'a Check<'_>, agent: &'a str) -> impl Iterator<Item = (Duration, &'a str)> {
+/// Everything that an agent was given: when at the earliest, when at the latest, and the request's id.
+fn given_to<'a>(check: &'a Check<'_>, agent: &'a str) -> impl Iterator<Item = (Duration, Duration, &'a str)> {
     let given = check
         .history
         .given
@@ -94,9 +94,23 @@ fn given_to<'a>(check: &'a Check<'_>, agent: &'a str) -> impl Iterator<Item = (D
         .log
         .iter()
         .filter(move |record| asked(record, agent));
-    // Received before it was given to anybody, so never too late.
-    let given = given.map(|given| (given.at, given.request.as_str()));
-    given.chain(logged.map(|record| (record.at, record.request.as_str())))
+    // Received before it was given to anybody, and over after it: a second agent gets it later than the first.
+    let ended = move |given: &Given| {
+        let records = check
+            .index
+            .records
+            .get(given.request.as_str())
+            .into_iter()
+            .flatten();
+        records.map(|record| over(record)).fold(given.at, Duration::max)
+    };
+    let given = given.map(move |given| (given.at, ended(given), given.request.as_str()));
+    given.chain(logged.map(move |record| (record.at, over(record), record.request.as_str())))
+}
+
+/// When its outcome stood.
+fn over(record: &Logged) -> Duration {
+    record.at.saturating_add(record.total)
 }
 
 fn asked(record: &Logged, agent: &str) -> bool {
@@ -115,7 +129,7 @@ pub(super) fn the_discharged_get_nothing(check: &Check<'_>) -> Vec<Violation> {
             Discharge::Unregistered => TOLD,
         };
         let until = event.at + noticed + check.history.slack;
-        for (at, id) in given_to(check, agent).filter(|(at, _)| *at > until) {
+        for (at, _, id) in given_to(check, agent).filter(|(at, ..)| *at > until) {
             let seen = format!(
                 "{agent} got a request at {at:?}, and does not count since {:?}: {why:?}",
                 event.at
@@ -132,7 +146,7 @@ pub(super) fn draining_leaves_somebody(check: &Check<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (agent, from, to) in drains(&check.history.events) {
         let since = from + TOLD + check.history.slack;
-        for (at, id) in given_to(check, agent).filter(|(at, _)| *at > since && *at < to) {
+        for (at, _, id) in given_to(check, agent).filter(|(at, end, _)| *at > since && *end < to) {
             let seen = format!("{agent} got a request at {at:?}, and is drained since {from:?}");
             violations.push(about(check, Invariant::I9, id, seen, "nothing new for it"));
         }
@@ -155,11 +169,15 @@ pub(super) fn draining_leaves_somebody(check: &Check<'_>) -> Vec<Violation> {
     violations
 }
 
-/// Times in which agents are drained.
+/// Times in which agents are drained for certain.
 fn drains(events: &[Event]) -> Vec<(&str, Duration, Duration)> {
     let mut all: Vec<(&str, Duration, Duration)> = Vec::new();
     for event in events {
-        match &event.what {
+        let what = match &event.what {
+            What::Perhaps(what) if matches!(**what, What::Drained { drained: false, .. }) => &**what,
+            what => what,
+        };
+        match what {
             What::Drained { agent, drained: true } => all.push((agent, event.at, Duration::MAX)),
             What::Drained {
                 agent,
@@ -167,7 +185,7 @@ fn drains(events: &[Event]) -> Vec<(&str, Duration, Duration)> {
             } => {
                 let open = all.iter_mut().rev().find(|(name, ..)| name == agent);
                 if let Some((_, _, to)) = open {
-                    *to = event.at;
+                    *to = event.at.min(*to);
                 }
             }
             _ => {}

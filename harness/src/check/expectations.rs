@@ -38,35 +38,6 @@ pub fn expectations(scenario: &Scenario, history: &History) -> Vec<Finding> {
     findings
 }
 
-/// A sign-in that an expectation which did not come true is about: of those that it means, one that came to what
-/// it wants none of, or to nothing.
-pub fn example(scenario: &Scenario, history: &History, field: &str) -> Option<usize> {
-    let (place, what) = field.strip_prefix("expect.answers[")?.split_once("].")?;
-    let expected = scenario
-        .expect
-        .answers
-        .0
-        .get(place.parse::<usize>().ok()?)?
-        .as_ref()?;
-    let judge = Judge {
-        scenario,
-        history,
-        records: BTreeMap::new(),
-    };
-    let counts = |request: &Request| match (what.strip_prefix("are."), request.answer()) {
-        (Some(name), Some(answer)) => {
-            let wanted = expected.are.0.get(&answer.outcome);
-            let is_it = answer.outcome.to_string() == name;
-            // Where some are wanted, the others are too many.
-            is_it == wanted.is_some_and(|amount| amount.0.is_none())
-        }
-        (Some(_), None) => false,
-        (None, answer) => what == "unanswered" && answer.is_none(),
-    };
-    let mut requests = history.requests.iter();
-    requests.position(|request| judge.is_meant(request, &expected.of) && counts(request))
-}
-
 fn records(history: &History) -> BTreeMap<&str, &Logged> {
     let records = history.log.iter();
     records.map(|record| (record.request.as_str(), record)).collect()

@@ -18,6 +18,8 @@ pub struct History {
     pub slack: Duration,
     /// What the way of a request to the cloud and of its answer back may take, connecting included.
     pub way: Duration,
+    /// How long before the run everything was set up: since then accounts are as they are at its start.
+    pub before: Duration,
     /// When the run ended.
     pub ended: Duration,
     /// The organisations.
@@ -62,6 +64,7 @@ impl History {
             limits: scenario.limits,
             slack: Duration::ZERO,
             way: way(scenario),
+            before: Duration::ZERO,
             ended: scenario.duration,
             tenants: tenants.collect(),
             accounts: accounts.collect(),
@@ -369,6 +372,9 @@ pub enum What {
         /// Drained, not resumed.
         drained: bool,
     },
+    /// An administrator was asked for this: from then on it may have happened, and if it is known to have, it is told
+    /// by itself.
+    Perhaps(Box<What>),
     /// An agent does not count any more.
     Discharged {
         /// The agent's host.

@@ -158,12 +158,11 @@ impl Honest {
                         object.locked_until = Some(now + WINDOW);
                         object.state = State::Ok;
                     }
-                    State::Ok => {
+                    _ => {
                         object.locked_until = None;
                         object.count = 0;
                         object.state = state;
                     }
-                    _ => object.state = state,
                 }
                 self.event(What::State { account, state });
             }

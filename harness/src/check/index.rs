@@ -439,7 +439,12 @@ fn without_agents(history: &History, tenant: usize, facts: &TenantFacts) -> Vec<
         store: false,
     };
     for event in &history.events {
-        match &event.what {
+        // Who may be drained may not serve; who may be resumed may still be drained.
+        let what = match &event.what {
+            What::Perhaps(what) if matches!(**what, What::Drained { drained: true, .. }) => &**what,
+            what => what,
+        };
+        match what {
             What::Drained { agent, drained: true } => drained.insert(agent),
             What::Drained {
                 agent,

@@ -18,7 +18,7 @@ mod timeline;
 use std::collections::BTreeSet;
 use std::fmt;
 
-pub use expectations::{Finding, example, expectations};
+pub use expectations::{Finding, expectations};
 pub use failures::{Failures, failures};
 pub use history::{
     Account, Answer, Bind, BindEnd, Discharge, Event, Given, History, Logged, LoggedAttempt, Lost, Request,

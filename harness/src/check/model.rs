@@ -32,7 +32,8 @@ const LOST_BY_A_STOP: usize = 2;
 struct Life {
     changes: Vec<(Duration, u32)>,
     states: Vec<(Duration, State)>,
-    deleted: Option<Duration>,
+    /// From when on there may be no record of it, and from when on there is none.
+    deleted: (Option<Duration>, Option<Duration>),
     /// Times in which the directory has it locked.
     locks: Vec<(Duration, Duration)>,
 }
@@ -144,8 +145,8 @@ impl<'a> Model<'a> {
             locked: moved || life.locks.iter().any(|lock| overlapping(&lock)),
             unlocked: moved || !life.locks.iter().any(covering),
             states: during(&life.states, from, to).into_iter().collect(),
-            deleted: life.deleted.is_some_and(|at| at <= to),
-            there: life.deleted.is_none_or(|at| from <= at),
+            deleted: life.deleted.0.is_some_and(|at| at <= to),
+            there: life.deleted.1.is_none_or(|at| from <= at),
         })
     }
 
@@ -408,7 +409,12 @@ fn life(index: &Index<'_>, account: usize) -> Life {
                 }
             }
             What::State { account: of, state } if *of == account => life.states.push((event.at, *state)),
-            What::Deleted { account: of } if *of == account => life.deleted = Some(event.at),
+            What::Deleted { account: of } if *of == account => {
+                life.deleted = (life.deleted.0.or(Some(event.at)), Some(event.at));
+            }
+            What::Perhaps(what) if **what == (What::Deleted { account }) => {
+                life.deleted.0 = life.deleted.0.or(Some(event.at));
+            }
             _ => {}
         }
     }
@@ -453,16 +459,16 @@ fn locks(index: &Index<'_>, account: usize, state: State) -> Vec<(Duration, Dura
                 account: of,
                 state: State::Locked,
             } if *of == account => steps.push((event.at, Step::Lock)),
-            What::State {
-                account: of,
-                state: State::Ok,
-            } if *of == account => steps.push((event.at, Step::Clear)),
+            // Another state is instead of being locked.
+            What::State { account: of, .. } if *of == account => steps.push((event.at, Step::Clear)),
             _ => {}
         }
     }
     steps.sort_by_key(|(at, _)| *at);
     let until = |at: Duration| match lockout.duration {
         Duration::ZERO => Duration::MAX,
+        // Who is locked at the start is so since everything was set up.
+        lasts if at.is_zero() => lasts.saturating_sub(history.before),
         lasts => at.saturating_add(lasts),
     };
     let (mut count, mut last, mut locks) = (0, None, Vec::<(Duration, Duration)>::new());

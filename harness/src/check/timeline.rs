@@ -113,6 +113,7 @@ fn concerned(what: &What) -> Option<usize> {
         | What::State { account, .. }
         | What::Unlocked { account }
         | What::Deleted { account } => Some(*account),
+        What::Perhaps(what) => concerned(what),
         What::Begin { .. }
         | What::End { .. }
         | What::Down { .. }
@@ -214,6 +215,15 @@ fn happened(index: &Index<'_>, what: &What, account: Option<usize>) -> (String, 
                 "is resumed".to_owned()
             },
         ),
+        What::Perhaps(what) => {
+            let (host, what) = happened(index, what, account);
+            let asked = if what.is_empty() {
+                what
+            } else {
+                format!("{what}: asked for")
+            };
+            (host, asked)
+        }
         What::Discharged { agent, why } => (agent.clone(), format!("does not count any more: {why:?}")),
         What::Password { account, change } if mine(account) => (
             "directory".to_owned(),

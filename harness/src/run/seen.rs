@@ -41,7 +41,10 @@ pub(super) fn history(
 ) -> Result<History, SimError> {
     let mut history = History::of(scenario);
     history.ended = world.now();
+    history.before = world.began();
     history.events = events(&history, schedule, script);
+    history.events.extend(administered(&history, world));
+    history.events.sort_by_key(|event| event.at);
     let seen = world.observations();
     for (arrival, seen) in schedule.arrivals.iter().zip(&seen) {
         history.requests.extend(request(&history, arrival, seen)?);
@@ -322,13 +325,38 @@ fn events(history: &History, schedule: &Schedule, script: &Script<'_>) -> Vec<Ev
     all
 }
 
+/// What administrators of the cloud were asked to do, and did.
+fn administered(history: &History, world: &World) -> Vec<Event> {
+    let mut all = Vec::new();
+    for asked in world.asked() {
+        let what = match &asked.what {
+            crate::sim::Action::Drain { host, drained } => Some(What::Drained {
+                agent: host.clone(),
+                drained: *drained,
+            }),
+            crate::sim::Action::DeleteUser { username, .. } => {
+                let is_it = |account: &crate::check::Account| account.username == *username;
+                let account = history.accounts.iter().position(is_it);
+                account.map(|account| What::Deleted { account })
+            }
+            _ => None,
+        };
+        let Some(what) = what else { continue };
+        all.push(Event {
+            at: asked.at,
+            what: What::Perhaps(Box::new(what.clone())),
+        });
+        all.extend(asked.done.map(|at| Event { at, what }));
+    }
+    all
+}
+
 /// What an action brings beside itself.
 fn follows(history: &History, script: &Script<'_>, due: &Due, trouble: &Trouble) -> Vec<Event> {
     let account = || {
         let (tenant, _, person) = script.user(trouble)?;
         history.account(tenant, person)
     };
-    let user = |what: fn(usize) -> What| account().map(what).into_iter().collect::<Vec<_>>();
     let down = |host: &String, clean| {
         vec![What::Down {
             host: host.clone(),
@@ -341,10 +369,6 @@ fn follows(history: &History, script: &Script<'_>, due: &Due, trouble: &Trouble)
         (Trouble::Restart { host }, Deed::Begin) => down(host, true),
         (Trouble::TornState { agent, .. }, _) => down(agent, false),
         (Trouble::Crash { host } | Trouble::Restart { host }, Deed::End) => up(host),
-        (Trouble::DrainAgent { agent }, deed) => vec![What::Drained {
-            agent: agent.clone(),
-            drained: deed == Deed::Begin,
-        }],
         (Trouble::ChangePassword { .. }, _) => {
             let change = script.changes.get(&due.fault).copied().unwrap_or(1);
             account()
@@ -359,8 +383,10 @@ fn follows(history: &History, script: &Script<'_>, due: &Due, trouble: &Trouble)
                 .into_iter()
                 .collect()
         }
-        (Trouble::Unlock { .. }, _) => user(|account| What::Unlocked { account }),
-        (Trouble::DeleteUser { .. }, _) => user(|account| What::Deleted { account }),
+        (Trouble::Unlock { .. }, _) => account()
+            .map(|account| What::Unlocked { account })
+            .into_iter()
+            .collect(),
         _ => Vec::new(),
     };
     let mut events: Vec<_> = whats.into_iter().map(|what| Event { at: due.at, what }).collect();

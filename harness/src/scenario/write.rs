@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use serde::Serialize;
 use toml::{Table, Value};
 
 use super::fault::{self, Trouble};
@@ -112,7 +111,7 @@ fn prune(table: &mut Table) {
     });
 }
 
-/// The same as it stands in a file: everything that can be left out is said.
+/// The same as it stands in a file: most that can be left out is said, since defaults may change.
 fn written(scenario: &Scenario) -> File {
     let limits = &scenario.limits;
     let tenant = |place: usize| scenario.tenants.get(place).map(|tenant| tenant.name.clone());
@@ -121,7 +120,7 @@ fn written(scenario: &Scenario) -> File {
         about: Some(scenario.about.clone()),
         worlds: Some(scenario.worlds.clone()),
         duration: time(scenario.duration),
-        quiet: time(scenario.quiet),
+        quiet: time(scenario.quiet).filter(|quiet| !quiet.0.is_zero()),
         limits: file::Limits {
             deadline: time(limits.deadline),
             attempt: time(limits.attempt),
@@ -180,7 +179,8 @@ fn of_tenant(tenant: &Tenant) -> file::Tenant {
     };
     file::Tenant {
         name: tenant.name.clone(),
-        domain: Some(tenant.domain.clone()),
+        domain: Some(tenant.domain.clone())
+            .filter(|domain| *domain != format!("{}.example.test", tenant.name)),
         tell_locked: Some(tenant.tell_locked),
         users: file::ByName(
             tenant
@@ -194,14 +194,27 @@ fn of_tenant(tenant: &Tenant) -> file::Tenant {
             window: time(tenant.lockout.window),
             duration: time(tenant.lockout.duration),
         },
-        controllers: Some(several(tenant.controllers.iter().map(controller))),
-        agents: Some(several(tenant.agents.iter().map(agent))),
+        controllers: Some(several(
+            tenant.controllers.iter().map(controller),
+            |controller: &file::Controller| controller.latency.is_none(),
+        )),
+        agents: Some(several(tenant.agents.iter().map(agent), |agent: &file::Agent| {
+            agent.controllers.is_none()
+        })),
     }
 }
 
-fn several<T: Serialize>(all: impl Iterator<Item = T>) -> Several<T> {
-    Several::Listed(all.collect::<Items<T>>())
+/// How many, if they are all plain; else one by one.
+fn several<T>(all: impl Iterator<Item = T>, plain: impl Fn(&T) -> bool) -> Several<T> {
+    let all: Vec<_> = all.collect();
+    match u32::try_from(all.len()) {
+        Ok(count) if (1..=COUNT_MAX).contains(&count) && all.iter().all(plain) => Several::Count(count),
+        _ => Several::Listed(all.into_iter().collect::<Items<T>>()),
+    }
 }
+
+/// Most that are only counted.
+const COUNT_MAX: u32 = 32;
 
 fn flow(span: &Span) -> Flow {
     let rate = |per_second| Written(Rate { per_second });

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use postern_directory_mock::AccountState;
 use postern_kit::telemetry::chain;
 use uuid::Uuid;
 
@@ -37,8 +38,10 @@ impl World {
                 set.map_err(|error| SimError::Refused(chain(&error)))
             }
             Action::SetState { tenant, user, state } => {
-                let user = self.user(tenant, user)?;
-                let set = self.directory(tenant)?.set_state(user, state);
+                let (user, directory) = (self.user(tenant, user)?, self.directory(tenant)?);
+                // Instead of the one that it is in: the directory would have it in both.
+                let cleared = directory.set_state(user, &AccountState::Normal);
+                let set = cleared.and_then(|()| directory.set_state(user, state));
                 set.map_err(|error| SimError::Refused(chain(&error)))
             }
             Action::Unlock { tenant, user } => {
@@ -191,10 +194,17 @@ impl World {
     fn delete_user(&mut self, tenant: &str, username: &str) -> Result<(), SimError> {
         let (id, name) = (self.tenant(tenant)?, username.parse());
         let name = name.map_err(|error| SimError::Refused(chain(&error)))?;
+        let done = self.asks(Action::DeleteUser {
+            tenant: tenant.to_owned(),
+            username: username.to_owned(),
+        });
         self.cloud.jobs.put(Box::new(move |admin| {
             Box::pin(async move {
-                if let Err(error) = admin.tenants().delete_user(id, name).await {
-                    tracing::warn!(host = CLOUD, error = chain(&error), "user is not deleted");
+                match admin.tenants().delete_user(id, name).await {
+                    Ok(_) => done(),
+                    Err(error) => {
+                        tracing::warn!(host = CLOUD, error = chain(&error), "user is not deleted");
+                    }
                 }
             })
         }));
@@ -207,10 +217,22 @@ impl World {
         let Some(id) = id else {
             return Err(SimError::Refused(format!("{host} is not enrolled")));
         };
+        let done = self.asks(Action::Drain {
+            host: host.to_owned(),
+            drained,
+        });
         self.cloud.jobs.put(Box::new(move |admin| {
             Box::pin(async move {
-                if let Err(error) = admin.set_drained(tenant, id, drained).await {
-                    tracing::warn!(host = CLOUD, error = chain(&error), "agent is not drained");
+                match admin.set_drained(tenant, id, drained).await {
+                    Ok(_) => done(),
+                    Err(error) => {
+                        tracing::warn!(
+                            host = CLOUD,
+                            drained,
+                            error = chain(&error),
+                            "drain is not changed"
+                        );
+                    }
                 }
             })
         }));

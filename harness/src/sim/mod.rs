@@ -47,4 +47,4 @@ pub use store::StoreFault;
 pub use time::{EPOCH, SimClock, VirtualTime};
 pub use topology::{AgentPlan, Latency, Link, TenantPlan, Topology};
 pub use watch::{Taken, Watch};
-pub use world::{AgentState, SimError, World};
+pub use world::{AgentState, Asked, SimError, World};

@@ -1,6 +1,7 @@
 //! A world: builds the hosts of a topology, moves time, hands out what the plan says, and says what
 //! everybody saw.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::rc::Rc;
@@ -94,6 +95,18 @@ pub struct AgentState {
     pub failure: Option<String>,
 }
 
+/// Something that an administrator of the cloud was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What.
+    pub what: Action,
+    /// When it was asked, from the world's start.
+    pub at: Duration,
+    /// When it was done; never, if the cloud died meanwhile or its store failed. It may have been done all the
+    /// same then.
+    pub done: Option<Duration>,
+}
+
 /// The whole system in virtual time.
 pub struct World {
     // Before what its hosts hold on to.
@@ -117,6 +130,8 @@ pub struct World {
     planned: u64,
     /// For each tenant: at the end of which step each bind was in its directory's journal.
     binds: BTreeMap<Arc<str>, Vec<Duration>>,
+    /// What was asked of administrators, in this order.
+    pub(super) asked: Rc<RefCell<Vec<Asked>>>,
     set_up: SetUps,
     folder: tempfile::TempDir,
     watch: Option<Watch>,
@@ -198,6 +213,7 @@ impl World {
             actions: BTreeMap::new(),
             planned: 0,
             binds: BTreeMap::new(),
+            asked: Rc::default(),
             set_up: BTreeMap::new(),
             folder: ground.folder,
             watch,
@@ -460,6 +476,24 @@ impl World {
     /// controller's clock was moved, whose time the journal has.
     pub fn bind_times(&self, tenant: &str) -> &[Duration] {
         self.binds.get(tenant).map_or(&[], Vec::as_slice)
+    }
+
+    /// What was asked of the cloud's administrators, and when it was done.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.borrow().clone()
+    }
+
+    /// Notes that something is asked of an administrator; what is returned is to be called when it is done.
+    pub(super) fn asks(&self, what: Action) -> impl FnOnce() + 'static {
+        let (asked, time, start) = (self.asked.clone(), self.time.clone(), self.start);
+        let at = self.now();
+        let place = asked.borrow().len();
+        asked.borrow_mut().push(Asked { what, at, done: None });
+        move || {
+            if let Some(one) = asked.borrow_mut().get_mut(place) {
+                one.done = Some(time.now().saturating_sub(start));
+            }
+        }
     }
 
     /// A tenant's id in the cloud.

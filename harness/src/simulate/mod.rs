@@ -6,7 +6,7 @@
 //!                                                                           └──replay──▶ log, timeline
 //! ```
 //! * [`cli`]: `postern simulate`, `replay` and `shrink`.
-//! * [`generate`]: a scenario from a seed. Pure.
+//! * [`generate()`]: a scenario from a seed. Pure.
 //! * [`trial`]: one run, and what was wrong with it; a process for each, since only one simulation in a process
 //!   repeats itself.
 //! * [`shrink`]: the search for a smaller case. Pure: whether a case fails, its caller says.

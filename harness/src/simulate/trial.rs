@@ -12,7 +12,7 @@ use std::time::Duration;
 use postern_kit::telemetry::chain;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Violation, check, example, expectations};
+use crate::check::{Violation, check, expectations};
 use crate::run::sim::{self, Ran};
 use crate::scenario::{Scenario, Schedule};
 use crate::sim::SimError;
@@ -193,8 +193,11 @@ fn wrong(scenario: &Scenario, ran: &Ran, violations: &[Violation]) -> Vec<Wrong>
         .into_iter()
         .filter(|finding| !finding.holds)
     {
-        let place = example(scenario, history, &finding.field);
-        all.push(wrong(Way::NotAsExpected(finding.field), finding.seen, place));
+        all.push(wrong(
+            Way::NotAsExpected(finding.field),
+            finding.seen,
+            finding.example,
+        ));
     }
     all
 }

@@ -18,6 +18,7 @@ mod process;
 mod programs;
 mod rush;
 mod scenarios;
+mod simulate;
 mod states;
 mod stories;
 mod strangers;

@@ -92,8 +92,8 @@ fn the_example_of_the_page_is_a_scenario_and_its_mistake_is_shown_as_it_is() {
     let name = "an-agent-dies-over-lunch.toml";
     let scenario = parse(name, toml[0]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(file_name(&scenario.title), name);
-    // The exception of the page, in the example.
-    let text = format!("{}\n{}\n", toml[0], toml[1]);
+    // The exception and the single sign-in of the page, in the example.
+    let text = format!("{}\n{}\n{}\n", toml[0], toml[1], toml[2]);
     parse("x", &text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let mistyped = toml[0].replace("host = \"agent1\"", "host = \"agnet1\"");
     let shown = parse(name, &mistyped).unwrap_err().render(false);

@@ -122,6 +122,30 @@ impl Clock for ManualClock {
     }
 }
 
+/// A clock that starts with another one's time and then goes on evenly, whatever becomes of that one: for windows
+/// that are kept over restarts and must not end early because somebody set the clock.
+#[derive(Debug)]
+pub struct SteadyClock {
+    start: Timestamp,
+    at: Instant,
+}
+
+impl SteadyClock {
+    /// Starts now.
+    pub fn starting_as(clock: &dyn Clock) -> Self {
+        Self {
+            start: clock.now(),
+            at: monotonic(),
+        }
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now(&self) -> Timestamp {
+        self.start.plus(monotonic().saturating_duration_since(self.at))
+    }
+}
+
 /// The runtime's monotonic clock: what every wait and deadline is measured with.
 pub fn monotonic() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -146,6 +170,17 @@ mod tests {
             "2023-11-14T22:13:20.123Z"
         );
         assert_eq!(Timestamp::from_unix_ms(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_steady_clock_goes_on_whatever_becomes_of_the_other() {
+        let other = ManualClock::new(Timestamp::from_unix_ms(1_000));
+        let steady = SteadyClock::starting_as(&other);
+        other.set(Timestamp::from_unix_ms(0));
+        sleep_until(monotonic() + Duration::from_secs(2)).await;
+        assert_eq!(steady.now(), Timestamp::from_unix_ms(3_000));
+        other.advance(Duration::from_secs(1_000));
+        assert_eq!(steady.now(), Timestamp::from_unix_ms(3_000));
     }
 
     #[test]

@@ -69,13 +69,16 @@ pub(super) fn rounded(base: &Scenario, to: Duration, sign_ins: bool, faults: boo
         to.saturating_mul(times)
     };
     let mut round = base.clone();
+    // Up, so that nothing falls out of it.
+    round.duration = whole(round.duration + to.saturating_sub(Duration::from_nanos(1)));
+    let end = round.loud_until();
     for sign_in in round.sign_ins.iter_mut().filter(|_| sign_ins) {
         sign_in.at = whole(sign_in.at);
     }
     for fault in round.faults.iter_mut().filter(|_| faults) {
         let lasts = fault.until.map(|until| whole(until - fault.at).max(to));
         fault.at = whole(fault.at);
-        fault.until = lasts.map(|lasts| (fault.at + lasts).min(base.loud_until()));
+        fault.until = lasts.map(|lasts| (fault.at + lasts).min(end));
     }
     round
 }
