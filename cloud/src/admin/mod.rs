@@ -118,6 +118,8 @@ impl Administration {
             return Ok(None);
         }
         self.dispatch.set_drained(agent, drained).await;
+        // A look at the registry that began before may still bring what was so then.
+        self.dispatch.check_registrations();
         let all = self.agents(tenant).await?;
         Ok(all
             .into_iter()

@@ -404,9 +404,9 @@ impl Core {
         self.streams.heard(stream, step.now);
         // Whoever declines quickly must not look quick: it would draw everything.
         let cost = match report.verdict {
-            Verdict::NotAsked(NotAsked::Busy | NotAsked::NoController) | Verdict::Unavailable(_) => {
-                took.max(self.attempt_share)
-            }
+            // What no directory may see is declined by everybody, and quickly.
+            Verdict::NotAsked(NotAsked::RefusedInput) => took,
+            Verdict::NotAsked(_) | Verdict::Unavailable(_) => took.max(self.attempt_share),
             _ => took,
         };
         self.streams.took(stream, cost, step.now);
@@ -496,6 +496,7 @@ impl Core {
             return;
         };
         if running.resealed {
+            self.streams.took(id, self.attempt_share, step.now);
             let report = VerdictReport::bare(Verdict::Unavailable(Unavailable::ConnectionLost));
             return self.end_attempt(attempt, report, step);
         }

@@ -125,6 +125,12 @@ impl Judge<'_> {
                 .iter()
                 .map(|(place, request)| (*place, request.answer().map(|answer| answer.outcome)))
                 .collect();
+            let is_about_some = expected.are.0.values().any(|wanted| !wanted.0.is_none());
+            if meant.is_empty() && is_about_some {
+                let seen = "there was no such sign-in, so that nothing is known of it".to_owned();
+                findings.push(finding(format!("{path}.of"), false, seen));
+                continue;
+            }
             let unanswered = outcomes.iter().filter(|(_, seen)| seen.is_none()).count() as u64;
             let all = meant.len() as u64;
             for (outcome, wanted) in &expected.are.0 {

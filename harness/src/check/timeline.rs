@@ -158,17 +158,20 @@ fn recorded(record: &Logged) -> Vec<Line> {
         "cloud",
         format!("receives it as {}", record.request),
     )];
+    // When the cloud knew: attempts are made one after the other.
+    let mut known = record.at;
     for attempt in &record.attempts {
+        known = known.saturating_add(attempt.total);
         let asked = match attempt.controller.as_str() {
-            "" => "nobody",
-            controller => controller,
+            "" => String::new(),
+            controller => format!(" asked {controller}"),
         };
         let comma = if attempt.reason.is_empty() { "" } else { ", " };
         let what = format!(
-            "{} asks {asked}: {}{comma}{}, {:?}",
+            "{}{asked}: {}{comma}{}, after {:?}",
             attempt.agent, attempt.verdict, attempt.reason, attempt.total
         );
-        lines.push(line(record.at, "cloud", what));
+        lines.push(line(known, "cloud", what));
     }
     let what = format!("records {} ({})", record.outcome, record.code);
     lines.push(line(record.at + record.total, "cloud", what));

@@ -48,9 +48,9 @@ const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// What one listener puts up with.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections at once. For one more the address (for IPv6 the /64) that has most of those
-    /// without a client certificate gives up its oldest, if the new one's address has fewer; otherwise the new
-    /// one is closed at once.
+    /// Open connections at once. For one more the address (for IPv6 the /48) that has most of those
+    /// without a [`Lasting`] response gives one up, if the new one's address has fewer: its oldest that is idle, or
+    /// its oldest. Otherwise the new one is closed at once.
     pub connections_max: usize,
     /// Open connections without a client certificate at once, after their TLS handshakes; one more as above.
     /// Lower than `connections_max`, it leaves room for those with a certificate.
@@ -205,19 +205,26 @@ async fn serve_one(io: BoxedIo, addr: SocketAddr, acceptor: TlsAcceptor, place: 
     let speaks_http2 = session.alpn_protocol() == Some(b"h2");
     let peer = Peer { addr, certificate };
     if peer.certificate.is_some() {
-        place.keep();
-        return serve_http(stream, peer, speaks_http2, shared).await;
+        return serve_http(stream, peer, speaks_http2, &[place], shared).await;
     }
     let Some(anonymous) = shared.anonymous.take(addr.ip()) else {
         return shared.traffic.closed(Closed::AnonymousAboveLimit);
     };
+    let places = [place, &anonymous];
     tokio::select! {
-        () = serve_http(stream, peer, speaks_http2, shared) => {}
+        () = serve_http(stream, peer, speaks_http2, &places, shared) => {}
         () = anonymous.given_away() => shared.traffic.closed(Closed::MadeRoom),
     }
 }
 
-async fn serve_http(stream: TlsStream<BoxedIo>, peer: Peer, speaks_http2: bool, shared: &Shared) {
+/// One connection after its handshake; `places` are its own.
+async fn serve_http(
+    stream: TlsStream<BoxedIo>,
+    peer: Peer,
+    speaks_http2: bool,
+    places: &[&Place],
+    shared: &Shared,
+) {
     let (limits, addr) = (shared.limits, peer.addr);
     let (router, clock) = (shared.router.clone(), shared.seams.clock.clone());
     let (requests, watcher) = Requests::new(limits.request_wait_max);
@@ -247,7 +254,7 @@ async fn serve_http(stream: TlsStream<BoxedIo>, peer: Peer, speaks_http2: bool, 
             connection,
             http2::Connection::graceful_shutdown,
             watcher,
-            addr,
+            (addr, places),
             shared,
         )
         .await;
@@ -260,7 +267,7 @@ async fn serve_http(stream: TlsStream<BoxedIo>, peer: Peer, speaks_http2: bool, 
             connection,
             http1::Connection::graceful_shutdown,
             watcher,
-            addr,
+            (addr, places),
             shared,
         )
         .await;
@@ -273,13 +280,14 @@ async fn drive<C>(
     connection: C,
     graceful_shutdown: impl Fn(Pin<&mut C>),
     requests: Watcher,
-    addr: SocketAddr,
+    (addr, places): (SocketAddr, &[&Place]),
     shared: &Shared,
 ) where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut late = requests.clone();
+    let (mut late, mut noted) = (requests.clone(), requests.clone());
     tokio::select! {
+        () = noted.note(places) => {}
         () = drive_while_read(connection, graceful_shutdown, requests, addr, shared) => {}
         () = late.overdue() => {
             tracing::debug!(%addr, "closed a connection whose peer does not end its request or read the answer");

@@ -203,6 +203,28 @@ fn what_certainly_was_not_asked_goes_to_another_agent_and_to_each_once() {
 }
 
 #[test]
+fn who_declines_at_once_does_not_look_quick() {
+    let declines = [NotAsked::UnknownDomain, NotAsked::Late, NotAsked::NoController];
+    for reason in declines {
+        let mut world = World::with(2);
+        let mut asked_first = 0;
+        for _ in 0..100 {
+            let (first, attempt) = world.ask().unwrap();
+            if first == stream(1) {
+                asked_first += 1;
+                let (_, attempt) = written(&world.verdict(attempt, Verdict::NotAsked(reason))).unwrap();
+                world.now += Duration::from_millis(50);
+                world.verdict(attempt, Verdict::Accepted);
+            } else {
+                world.now += Duration::from_millis(50);
+                world.verdict(attempt, Verdict::Accepted);
+            }
+        }
+        assert!(asked_first < 20, "{reason:?}: {asked_first}");
+    }
+}
+
+#[test]
 fn what_no_directory_may_see_goes_nowhere_else() {
     let mut world = World::with(2);
     let (_, attempt) = world.ask().unwrap();

@@ -9,7 +9,7 @@ use super::{Arrival, Attempted, stream};
 use crate::scenario::fault::Trouble;
 use crate::scenario::file::{AttackKind, Order};
 use crate::scenario::plan::{Attack, Fault, Load, Person, Scenario, SignIn, Span, Tenant};
-use crate::scenario::words::Typed;
+use crate::scenario::words::{State, Typed};
 
 /// Names that nobody has, of which a load draws: more than anybody guesses twice soon.
 const STRANGERS: u64 = 10_000;
@@ -159,20 +159,33 @@ fn client(clients: u32, random: &dyn Random) -> u32 {
     1 + u32::try_from(below(random, clients.into())).unwrap_or(0)
 }
 
+/// Those in these states, so that every state has its share of any part of the row.
+pub(super) fn in_turn(people: &[Person], states: &[State]) -> Vec<Person> {
+    let mut row = Vec::new();
+    for state in states {
+        let theirs: Vec<_> = people.iter().filter(|person| person.state == *state).collect();
+        let share = 1.0 / theirs.len() as f64;
+        let places = theirs
+            .iter()
+            .enumerate()
+            .map(|(at, person)| ((at as f64 + 0.5) * share, **person));
+        row.extend(places);
+    }
+    row.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    row.into_iter().map(|(_, person)| person).collect()
+}
+
 fn of_load(load: &Load, tenant: &Tenant, changes: &Changes, random: &dyn Random) -> Vec<Arrival> {
     let states: Vec<_> = load.users.iter().map(|(state, _)| *state).collect();
     let people: Vec<_> = tenant.people().collect();
-    let in_turn: Vec<_> = people
-        .iter()
-        .filter(|person| states.contains(&person.state))
-        .collect();
+    let in_turn = in_turn(&people, &states);
     let mut all = Vec::new();
     for (number, at) in times(&load.span, random).into_iter().enumerate() {
         let person = match load.order {
             Order::Turns => number
                 .checked_rem(in_turn.len())
                 .and_then(|at| in_turn.get(at))
-                .map(|one| **one),
+                .copied(),
             Order::Random => weighed(&load.users, random).and_then(|state| {
                 let count = tenant.users.get(&state).copied().unwrap_or(0);
                 let number = u32::try_from(below(random, count.into())).ok()? + 1;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::scenario::parse;
+use crate::scenario::{State, parse};
 
 const BASE: &str = r#"
 title = "Everything goes wrong at some time"
@@ -82,6 +82,19 @@ fn turns_are_taken_by_everybody() {
     for (at, arrival) in theirs.iter().enumerate() {
         assert_eq!(arrival.whose.unwrap().number as usize, at % 3 + 1);
     }
+}
+
+#[test]
+fn each_state_has_its_turns_from_the_beginning() {
+    let scenario = parse("f", BASE).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let people: Vec<_> = scenario.tenants[0].people().collect();
+    let row = arrivals::in_turn(&people, &[State::Ok, State::Disabled]);
+    assert_eq!(row.len(), 22);
+    for half in row.chunks(11) {
+        let disabled = half.iter().filter(|person| person.state == State::Disabled);
+        assert_eq!(disabled.count(), 1, "{row:?}");
+    }
+    assert_eq!(arrivals::in_turn(&people, &[State::Disabled]).len(), 2);
 }
 
 #[test]

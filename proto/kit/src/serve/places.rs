@@ -38,6 +38,17 @@ impl Places {
     }
 }
 
+/// What a connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// No request is under way.
+    Idle,
+    /// One is.
+    Busy,
+    /// One is that is meant to last.
+    Lasts,
+}
+
 /// A place, until it is dropped or given to another.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -48,9 +59,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// From now on it is not given to another.
-    pub(crate) fn keep(&self) {
-        self.places.table().keep(self.origin, self.number);
+    /// What its connection does: one that keeps its place is not given to another, and of the others the idle ones
+    /// go before the busy ones.
+    pub(crate) fn is(&self, doing: Doing) {
+        self.places.table().note(self.origin, self.number, doing);
     }
 
     /// Ends when it was given to another.
@@ -68,15 +80,22 @@ impl Drop for Place {
     }
 }
 
-/// Where a peer is taken to come from: whoever has one IPv6 address has its whole /64.
+/// Where a peer is taken to come from: of IPv6 a whole site is given to one customer, up to a /48 (RFC 6177).
 fn origin(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            let [a, b, c, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
         }
         address @ IpAddr::V4(_) => address,
     }
+}
+
+/// A place that may be given to another.
+#[derive(Debug)]
+struct Taken {
+    given_away: CancellationToken,
+    busy: bool,
 }
 
 /// Who has which places. Numbers rise, so that a lower one is older.
@@ -84,11 +103,11 @@ fn origin(peer: IpAddr) -> IpAddr {
 struct Table {
     limit: usize,
     next: u64,
-    taken: BTreeMap<IpAddr, BTreeMap<u64, CancellationToken>>,
+    taken: BTreeMap<IpAddr, BTreeMap<u64, Taken>>,
     /// The origins in order of their places in `taken`.
     by_count: BTreeSet<(usize, IpAddr)>,
     /// Those that are not given to others.
-    kept: BTreeSet<u64>,
+    kept: BTreeMap<u64, CancellationToken>,
     /// The places in `taken`.
     count: usize,
 }
@@ -101,43 +120,53 @@ impl Table {
             if most < self.of(origin) + 2 {
                 return None;
             }
-            // The oldest: a connection is busy for seconds and idle for minutes, so it is hardly a busy one.
-            let (oldest, whose) = self.taken.get(&richest)?.first_key_value()?;
-            whose.cancel();
+            // An idle one loses nothing, and the oldest has been it for longest.
+            let theirs = self.taken.get(&richest)?;
+            let idle = theirs.iter().find(|(_, taken)| !taken.busy);
+            let (oldest, taken) = idle.or_else(|| theirs.first_key_value())?;
+            taken.given_away.cancel();
             let oldest = *oldest;
             self.remove(richest, oldest);
         }
         let number = self.next;
         self.next += 1;
-        let before = self.of(origin);
-        self.by_count.remove(&(before, origin));
-        self.by_count.insert((before + 1, origin));
-        self.taken.entry(origin).or_default().insert(number, given_away);
-        self.count += 1;
+        let busy = false;
+        self.insert(origin, number, Taken { given_away, busy });
         Some(number)
     }
 
-    fn keep(&mut self, origin: IpAddr, number: u64) {
-        // It may just have been given away.
-        if self.remove(origin, number) {
-            self.kept.insert(number);
+    fn note(&mut self, origin: IpAddr, number: u64, doing: Doing) {
+        let busy = doing != Doing::Idle;
+        if doing == Doing::Lasts {
+            // It may just have been given away.
+            if let Some(taken) = self.remove(origin, number) {
+                self.kept.insert(number, taken.given_away);
+            }
+        } else if let Some(given_away) = self.kept.remove(&number) {
+            self.insert(origin, number, Taken { given_away, busy });
+        } else if let Some(taken) = self.taken.get_mut(&origin).and_then(|all| all.get_mut(&number)) {
+            taken.busy = busy;
         }
     }
 
+    fn insert(&mut self, origin: IpAddr, number: u64, taken: Taken) {
+        let before = self.of(origin);
+        self.by_count.remove(&(before, origin));
+        self.by_count.insert((before + 1, origin));
+        self.taken.entry(origin).or_default().insert(number, taken);
+        self.count += 1;
+    }
+
     fn free(&mut self, origin: IpAddr, number: u64) {
-        if !self.kept.remove(&number) {
+        if self.kept.remove(&number).is_none() {
             self.remove(origin, number);
         }
     }
 
-    fn remove(&mut self, origin: IpAddr, number: u64) -> bool {
+    fn remove(&mut self, origin: IpAddr, number: u64) -> Option<Taken> {
         let before = self.of(origin);
-        let Some(places) = self.taken.get_mut(&origin) else {
-            return false;
-        };
-        if places.remove(&number).is_none() {
-            return false;
-        }
+        let places = self.taken.get_mut(&origin)?;
+        let taken = places.remove(&number)?;
         self.count -= 1;
         self.by_count.remove(&(before, origin));
         if places.is_empty() {
@@ -145,7 +174,7 @@ impl Table {
         } else {
             self.by_count.insert((before - 1, origin));
         }
-        true
+        Some(taken)
     }
 
     fn of(&self, origin: IpAddr) -> usize {
@@ -192,25 +221,52 @@ mod tests {
     fn what_is_kept_is_not_given_away_and_is_free_in_the_end() {
         let places = Places::new(4);
         let rich = many(&places, peer(1), 4);
-        rich[..3].iter().for_each(Place::keep);
+        rich[..3].iter().for_each(|place| place.is(Doing::Lasts));
         assert!(places.take(peer(2)).is_none());
         assert_eq!(open(&rich), 4);
         drop(rich);
         let all = many(&places, peer(2), 100);
         assert_eq!(all.len(), 4);
-        // Kept too late.
+        // Too late.
         let other = places.take(peer(1)).unwrap();
-        all[0].keep();
-        other.keep();
+        all[0].is(Doing::Lasts);
+        other.is(Doing::Lasts);
+        // What has lasted is as any other.
+        other.is(Doing::Idle);
+        assert_eq!(open(&many(&places, peer(3), 100)), 1);
         drop((all, other));
         assert_eq!(many(&places, peer(2), 100).len(), 4);
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_peer_and_a_mapped_address_is_the_mapped_one() {
+    fn idle_ones_go_before_busy_ones() {
+        let places = Places::new(4);
+        let rich = many(&places, peer(1), 4);
+        for busy in [0, 1, 3] {
+            rich[busy].is(Doing::Busy);
+        }
+        rich[1].is(Doing::Idle);
+        let gone = |places: &[Place]| {
+            let gone = places.iter().map(|place| place.given_away.is_cancelled());
+            gone.collect::<Vec<_>>()
+        };
+        let _first = places.take(peer(2)).unwrap();
+        assert_eq!(gone(&rich), [false, true, false, false]);
+        let _second = places.take(peer(2)).unwrap();
+        assert_eq!(gone(&rich), [false, true, true, false]);
+        // Where all are busy, the oldest goes.
+        let places = Places::new(2);
+        let rich = many(&places, peer(1), 2);
+        rich.iter().for_each(|place| place.is(Doing::Busy));
+        let _other = places.take(peer(2)).unwrap();
+        assert_eq!(gone(&rich), [true, false]);
+    }
+
+    #[test]
+    fn a_site_of_ipv6_is_one_peer_and_a_mapped_address_is_the_mapped_one() {
         let parse = |text: &str| origin(text.parse().unwrap());
-        assert_eq!(parse("2001:db8:1:2:3::1"), parse("2001:db8:1:2:ffff::9"));
-        assert_ne!(parse("2001:db8:1:2::1"), parse("2001:db8:1:3::1"));
+        assert_eq!(parse("2001:db8:1:2:3::1"), parse("2001:db8:1:ffff::9"));
+        assert_ne!(parse("2001:db8:1:2::1"), parse("2001:db8:2:2::1"));
         assert_eq!(parse("::ffff:10.0.0.1"), peer(1));
         assert_ne!(peer(1), peer(2));
     }
@@ -258,7 +314,7 @@ mod tests {
                     Step::Keep(at) if !held.is_empty() => {
                         let at = at % held.len();
                         held[at].1 = true;
-                        held[at].2.keep();
+                        held[at].2.is(Doing::Lasts);
                     }
                     Step::Free(_) | Step::Keep(_) => {}
                 }

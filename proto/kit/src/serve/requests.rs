@@ -12,6 +12,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
+use super::places::{Doing, Place};
+
 /// In a response's extensions: its body has no bound in time. For streams that are meant to stay, to peers
 /// that have shown who they are.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +103,24 @@ impl Requests {
 }
 
 impl Watcher {
+    /// Tells places what their connection does, without end.
+    pub(super) async fn note(&mut self, places: &[&Place]) {
+        loop {
+            let doing = {
+                let known = self.0.borrow_and_update();
+                match (known.lasting, known.bounded.len()) {
+                    (0, 0) => Doing::Idle,
+                    (0, _) => Doing::Busy,
+                    _ => Doing::Lasts,
+                }
+            };
+            places.iter().for_each(|place| place.is(doing));
+            if self.0.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Whether one ever came.
     pub(super) fn any(&self) -> bool {
         self.0.borrow().came > 0

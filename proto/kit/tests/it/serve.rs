@@ -524,3 +524,27 @@ async fn who_holds_all_connections_makes_room_for_another_address() {
     world.stop.cancel();
     world.end().await;
 }
+
+#[tokio::test]
+async fn who_has_a_certificate_makes_room_too_but_for_a_response_that_lasts() {
+    let world = World::new(Limits {
+        connections_max: 3,
+        ..Limits::default()
+    })
+    .await;
+    let (mut sender, _ended) = world.http2().await;
+    let lasting = sender.send_request(uri("/lasting")).await.unwrap();
+    let mut known = Vec::new();
+    for _ in 0..2 {
+        let identity = Some(world.root.leaf("localhost"));
+        known.push(world.connect(&["h2"], identity).await.unwrap());
+    }
+    let _other = world.raw_from([127, 0, 0, 2]).await.unwrap();
+    let mut heard = Vec::new();
+    let _ = timeout(SOON, known[0].read_to_end(&mut heard)).await.unwrap();
+    assert_eq!(world.traffic.counts().made_room, 1);
+    assert_eq!(sender.send_request(uri("/quick")).await.unwrap().status(), 200);
+    drop(lasting);
+    world.stop.cancel();
+    world.end().await;
+}
