@@ -14,6 +14,7 @@ use super::sim;
 use crate::report::{RunReport, SuiteReport};
 use crate::scenario::set::{Setting, set};
 use crate::scenario::{Mistakes, Scenario, Schedule, cli as files, parse};
+use crate::sim::stay_on;
 
 /// Any failure, for the terminal.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -207,15 +208,27 @@ pub(crate) fn each<T: Sync, R: Send>(
             .unwrap_or_else(PoisonError::into_inner)
             .push((at, result));
     };
+    let worker = &worker;
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
-        for _ in 0..workers.min(things.len()) {
-            scope.spawn(worker);
+        for number in 0..workers.min(things.len()) {
+            scope.spawn(move || {
+                own_core(number);
+                worker();
+            });
         }
     });
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Has all processes that this thread starts run on a core of their own, as far as there are cores.
+pub(crate) fn own_core(number: usize) {
+    // It is only for speed.
+    if let Err(error) = stay_on(u32::try_from(number).unwrap_or_default()) {
+        tracing::debug!(%error, "no core of its own");
+    }
 }
 
 /// Writes a report, with its folder where that is missing.

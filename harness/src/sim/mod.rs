@@ -38,6 +38,8 @@ mod trace;
 mod watch;
 mod world;
 
+pub(crate) use cpu::stay_on;
+
 pub use client::{Answer, Arrival, Observation, Secret, Typed};
 pub use disk::Tear;
 pub use fault::{Action, DirectoryFault, Fault};

@@ -10,6 +10,7 @@ use postern_kit::clock::monotonic;
 
 use super::generate;
 use super::trial::{Verdict, Which, apart};
+use crate::run::runs::own_core;
 use crate::scenario;
 
 /// Any failure, for the terminal.
@@ -78,7 +79,13 @@ impl Hunt {
         });
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..self.jobs)
-                .map(|_| scope.spawn(|| self.work(&shared, began)))
+                .map(|number| {
+                    let shared = &shared;
+                    scope.spawn(move || {
+                        own_core(number);
+                        self.work(shared, began)
+                    })
+                })
                 .collect();
             for worker in workers {
                 worker

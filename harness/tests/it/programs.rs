@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use postern_harness::canary::{Canary, files_under};
 use postern_harness::client::Programme;
@@ -11,7 +12,7 @@ use postern_proto::wire::signin::sign_in_response::Outcome;
 use serde_json::Value;
 
 use crate::office::{ADA, DIRECTORY, Office, PASSWORD};
-use crate::process::{Program, Site, Socket, lines, logged, sockets};
+use crate::process::{POSTERN, Program, Site, Socket, lines, logged, sockets};
 use crate::world::{DOMAIN, TENANT, WRONG, eventually};
 
 #[tokio::test]
@@ -420,4 +421,36 @@ async fn a_program_whose_terminal_is_gone_still_ends_when_told() {
     let table = |output: &str, _: &str| output.contains("ada@").then_some(());
     directory.says("its users", table).await.unwrap();
     assert_eq!(directory.terminate().await.unwrap().code, Some(0));
+}
+
+#[test]
+fn load_measures_each_process_and_says_what_came_of_it() {
+    let arguments = "load sign-in --rate 20 --duration 1s --warm-up 0s --users 50 --wrong 50 --json";
+    let ran = Command::new(POSTERN).args(arguments.split(' ')).output().unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap();
+    assert!(
+        ran.status.success(),
+        "{said} {}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let outcomes = &report["outcomes"];
+    let counted = ["signed in", "refused"].map(|outcome| outcomes[outcome].as_u64().unwrap_or(0));
+    assert_eq!(counted.iter().sum::<u64>(), 20, "{said}");
+    assert!(counted[1] > 0, "{said}");
+    assert!(report["latency_ms"]["p99"].as_f64().unwrap() > 0.0, "{said}");
+    let processes = report["processes"].as_array().unwrap();
+    let names: Vec<_> = processes
+        .iter()
+        .map(|one| one["process"].as_str().unwrap())
+        .collect();
+    for name in ["cloud", "directory", "agent-1", "agent-2", "agent-3"] {
+        assert!(names.contains(&name), "{said}");
+    }
+    assert!(
+        processes
+            .iter()
+            .all(|one| one["peak_bytes"].as_u64().unwrap() > 1_000_000),
+        "{said}"
+    );
 }
