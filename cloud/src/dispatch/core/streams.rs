@@ -27,6 +27,9 @@ const PING_IDLE: Duration = Duration::from_secs(30);
 const PONG_WAIT: Duration = Duration::from_secs(2);
 /// A ping that is not answered by then makes others preferred: ten times what a far network takes.
 const PONG_EXPECTED: Duration = Duration::from_millis(500);
+/// A look that comes so late says that we stood still (a paused machine, a stopped process), and nothing about
+/// agents. Far above what a busy scheduler takes, far below what a missing pong means.
+const HELD_UP: Duration = Duration::from_millis(500);
 
 /// A session gets its successor a minute before its end.
 const SESSION_RENEW: Duration = Duration::from_secs(4 * 60);
@@ -51,6 +54,8 @@ pub(super) struct Stream {
     heard: Instant,
     pinged: Option<Instant>,
     pings: u64,
+    /// Whether the ping was sent anew because we ourselves were held up. Once, until it is heard.
+    pinged_again: bool,
     latency: Duration,
     measured: Instant,
     /// Whether `latency` says anything.
@@ -70,6 +75,7 @@ impl Stream {
             heard: now,
             pinged: None,
             pings: 0,
+            pinged_again: false,
             latency: LATENCY_MIN,
             measured: now,
             answered: false,
@@ -258,6 +264,7 @@ impl Streams {
         self.change(id, |stream| {
             stream.heard = now;
             stream.pinged = None;
+            stream.pinged_again = false;
         });
     }
 
@@ -391,11 +398,16 @@ impl Streams {
             stream.session = Some(now);
             due.announce.push(id);
         }
-        if stream.ping_due() <= now {
-            if stream.pinged.is_some() {
+        let ping_due = stream.ping_due();
+        if ping_due <= now {
+            // Its word may lie unread where the whole process stood still.
+            let held_up = now.saturating_duration_since(ping_due) > HELD_UP;
+            let again = stream.pinged.is_some() && held_up && !stream.pinged_again;
+            if stream.pinged.is_some() && !again {
                 // It is detached by whoever asked.
                 due.silent.push(id);
             } else {
+                stream.pinged_again = again;
                 stream.pinged = Some(now);
                 stream.pings += 1;
                 due.ping.push((id, stream.pings));

@@ -420,6 +420,28 @@ fn a_silent_agent_is_lost_within_four_seconds_while_it_has_requests() {
 }
 
 #[test]
+fn a_cloud_that_was_held_up_asks_once_more_before_it_gives_an_agent_up() {
+    let mut world = World::with(1);
+    let _ = world.ask().unwrap();
+    assert_eq!(world.pass(Duration::from_secs(2)), [Effect::Ping(stream(1), 1)]);
+    // The pong would be due 2 s later; nobody looked for 3.
+    let again = world.pass(Duration::from_secs(3));
+    assert!(again.contains(&Effect::Ping(stream(1), 2)) && !again.contains(&Effect::Close(stream(1))));
+    world.on(Event::Heard(stream(1)));
+    assert_eq!(world.core.admit(tenant(1), &domain()), Ok(()));
+    // Once: who is silent in a process that is always late is lost all the same.
+    let mut world = World::with(1);
+    let _ = world.ask().unwrap();
+    world.pass(Duration::from_secs(2));
+    world.pass(Duration::from_secs(3));
+    assert!(
+        world
+            .pass(Duration::from_secs(3))
+            .contains(&Effect::Close(stream(1)))
+    );
+}
+
+#[test]
 fn an_idle_agent_is_pinged_slowly_and_lives_on_when_heard() {
     let mut world = World::with(1);
     assert_eq!(world.pass(Duration::from_secs(29)), []);
