@@ -54,6 +54,7 @@ pub const TABLE: &[(&str, Required)] = &[
     ("/postern.admin.v1.Admin/CreateTenant", Required::Administrator),
     ("/postern.admin.v1.Admin/CreateToken", Required::Administrator),
     ("/postern.admin.v1.Admin/CreateUser", Required::Administrator),
+    ("/postern.admin.v1.Admin/DeleteAgent", Required::Administrator),
     ("/postern.admin.v1.Admin/DeleteClient", Required::Administrator),
     ("/postern.admin.v1.Admin/DeleteDomain", Required::Administrator),
     ("/postern.admin.v1.Admin/DeleteTenant", Required::Administrator),
@@ -65,11 +66,14 @@ pub const TABLE: &[(&str, Required)] = &[
     ("/postern.admin.v1.Admin/ListAgents", Required::Administrator),
     ("/postern.admin.v1.Admin/ListClients", Required::Administrator),
     ("/postern.admin.v1.Admin/ListDomains", Required::Administrator),
+    ("/postern.admin.v1.Admin/ListImpact", Required::Administrator),
     ("/postern.admin.v1.Admin/ListSignIns", Required::Administrator),
     ("/postern.admin.v1.Admin/ListTenants", Required::Administrator),
     ("/postern.admin.v1.Admin/ListTokens", Required::Administrator),
     ("/postern.admin.v1.Admin/ListUsers", Required::Administrator),
+    ("/postern.admin.v1.Admin/RenameAgent", Required::Administrator),
     ("/postern.admin.v1.Admin/ResumeAgent", Required::Administrator),
+    ("/postern.admin.v1.Admin/RevokeAgent", Required::Administrator),
     ("/postern.channel.v1.AgentChannel/Attach", Required::Agent),
     ("/postern.registration.v1.Registration/Enrol", Required::Anyone),
     ("/postern.signin.v1.SignIn/SignIn", Required::Client),
@@ -154,6 +158,7 @@ impl Guard {
                 AgentRefused::NotAnAgent
                 | AgentRefused::NotValidNow
                 | AgentRefused::NotRegistered
+                | AgentRefused::Revoked(_)
                 | AgentRefused::OtherKey => {
                     tracing::warn!(reason, "agent refused");
                     Status::unauthenticated("certificate is not a registered agent's")

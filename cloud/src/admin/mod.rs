@@ -6,19 +6,21 @@
 
 mod cli;
 mod rpc;
+mod shapes;
 pub mod socket;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use postern_kit::clock::Timestamp;
 use postern_kit::traffic::{Counts, Traffic};
 use postern_proto::ids::{AgentId, ReplicaId, TenantId};
 
 use crate::dispatch::{AgentPresence, Dispatch};
-use crate::sign_in::{Load, SignIn, SignInLog};
+use crate::sign_in::{Load, Record, SignIn, SignInLog};
 use crate::store::StoreError;
 use crate::tenants::Tenants;
-use crate::trust::{AgentRecord, Trust};
+use crate::trust::{AgentError, AgentRecord, Trust};
 
 pub use cli::{AdminArgs, AdminError, run};
 pub use rpc::AdminService;
@@ -120,10 +122,52 @@ impl Administration {
         self.dispatch.set_drained(agent, drained).await;
         // A look at the registry that began before may still bring what was so then.
         self.dispatch.check_registrations();
+        self.agent(tenant, agent).await
+    }
+
+    /// One of a tenant's agents.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store does not answer.
+    pub async fn agent(
+        &self,
+        tenant: TenantId,
+        agent: AgentId,
+    ) -> Result<Option<(AgentRecord, Option<AgentPresence>)>, StoreError> {
         let all = self.agents(tenant).await?;
         Ok(all
             .into_iter()
             .find(|(record, _)| record.registration.agent == agent))
+    }
+
+    /// Revokes an agent, for good. Once this returns nothing is sealed to it, its stream is cut, and what it says
+    /// about what it had counts for nothing; that goes on to another agent as when one is lost.
+    ///
+    /// # Errors
+    /// [`AgentError`] if the tenant has no such agent.
+    ///
+    /// # Cancellation
+    /// Revoked or not; if it is, its stream is cut within 30 s at the latest.
+    pub async fn revoke(&self, tenant: TenantId, agent: AgentId) -> Result<(), AgentError> {
+        self.trust.revoke(tenant, agent).await?;
+        self.dispatch.revoke(agent).await;
+        Ok(())
+    }
+
+    /// Up to `limit` sign-ins of the last `age` that succeeded because an agent said so, newest first: what is to be
+    /// looked at if it cannot be trusted. Also of an agent that was deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store does not answer.
+    pub async fn vouched_for(
+        &self,
+        tenant: TenantId,
+        agent: AgentId,
+        age: Duration,
+        limit: u32,
+    ) -> Result<Vec<Record>, StoreError> {
+        let since = self.trust.now().minus(age);
+        self.sign_ins.vouched_for(tenant, agent, since, limit).await
     }
 
     /// How this replica is doing.

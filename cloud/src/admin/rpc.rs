@@ -4,19 +4,19 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use postern_kit::telemetry;
-use postern_kit::traffic::Counts;
-use postern_proto::ids::Malformed;
+use postern_proto::ids::{AgentId, Malformed};
 use postern_proto::names::{DomainName, TenantName, Username};
 use postern_proto::wire::admin as wire;
 use postern_proto::wire::admin::admin_server::Admin;
 use tonic::{Request, Response, Status};
 
 use super::Administration;
-use crate::dispatch::AgentPresence;
-use crate::sign_in::{AttemptRecord, Record};
+use super::shapes::{
+    agent_wire, client_wire, domain_wire, sign_in_wire, status_wire, tenant_wire, token_wire, user_wire,
+};
 use crate::store::StoreError;
-use crate::tenants::{Client, NewUser, Refused, Tenant, TenantsError, UserRecord};
-use crate::trust::{AgentRecord, TokenError, TokenRecord};
+use crate::tenants::{NewUser, Refused, Tenant, TenantsError};
+use crate::trust::{AgentError, TokenError};
 
 /// Most entries that one answer lists.
 const PAGE_MAX: u32 = 1000;
@@ -55,6 +55,14 @@ impl AdminService {
             .map_err(|error| store(&error))?
             .ok_or_else(|| Status::not_found("id: not found"))?;
         Ok(Response::new(agent_wire(&tenant, agent, presence)))
+    }
+
+    async fn agent(&self, tenant: &Tenant, id: AgentId) -> Answer<wire::Agent> {
+        let found = self.0.agent(tenant.id, id).await;
+        let (agent, presence) = found
+            .map_err(|error| store(&error))?
+            .ok_or_else(|| Status::not_found("id: not found"))?;
+        Ok(Response::new(agent_wire(tenant, agent, presence)))
     }
 }
 
@@ -319,6 +327,50 @@ impl Admin for AdminService {
         self.set_drained(request.into_inner(), false).await
     }
 
+    async fn revoke_agent(&self, request: Request<wire::AgentRequest>) -> Answer<wire::Agent> {
+        let request = request.into_inner();
+        let tenant = self.tenant(&request.tenant).await?;
+        let id = parse(&request.id)?;
+        self.0
+            .revoke(tenant.id, id)
+            .await
+            .map_err(|error| agents(&error))?;
+        self.agent(&tenant, id).await
+    }
+
+    async fn rename_agent(&self, request: Request<wire::RenameAgentRequest>) -> Answer<wire::Agent> {
+        let request = request.into_inner();
+        let tenant = self.tenant(&request.tenant).await?;
+        let id = parse(&request.id)?;
+        let renamed = self.0.trust.rename(tenant.id, id, &request.name).await;
+        renamed.map_err(|error| agents(&error))?;
+        self.agent(&tenant, id).await
+    }
+
+    async fn delete_agent(&self, request: Request<wire::AgentRequest>) -> Answer<wire::Deleted> {
+        let request = request.into_inner();
+        let tenant = self.tenant(&request.tenant).await?;
+        let done = self.0.trust.delete_agent(tenant.id, parse(&request.id)?).await;
+        done.map_err(|error| agents(&error))?;
+        deleted()
+    }
+
+    async fn list_impact(
+        &self,
+        request: Request<wire::ListImpactRequest>,
+    ) -> Answer<wire::ListSignInsResponse> {
+        let request = request.into_inner();
+        let tenant = self.tenant(&request.tenant).await?;
+        // Also of an agent that was deleted: the log outlives it.
+        let agent = parse(&request.agent_id)?;
+        let age = Duration::from_millis(request.age_ms);
+        let limit = limit(request.limit)?;
+        let records = self.0.vouched_for(tenant.id, agent, age, limit).await;
+        let records = records.map_err(|error| store(&error))?;
+        let records = records.into_iter().map(sign_in_wire).collect();
+        Ok(Response::new(wire::ListSignInsResponse { records }))
+    }
+
     async fn list_sign_ins(
         &self,
         request: Request<wire::ListSignInsRequest>,
@@ -338,30 +390,6 @@ impl Admin for AdminService {
 
     async fn get_status(&self, _: Request<wire::GetStatusRequest>) -> Answer<wire::Status> {
         Ok(Response::new(status_wire(self.0.status())))
-    }
-}
-
-fn status_wire(status: super::Status) -> wire::Status {
-    let listener = |(name, counts): (&str, Counts)| wire::ListenerStatus {
-        name: name.to_owned(),
-        open: counts.open,
-        accepted: counts.accepted,
-        above_limit: counts.above_limit,
-        anonymous_above_limit: counts.anonymous_above_limit,
-        no_handshake: counts.no_handshake,
-        slow_handshake: counts.slow_handshake,
-        unreadable: counts.unreadable,
-        silent: counts.silent,
-        overdue: counts.overdue,
-        made_room: counts.made_room,
-    };
-    wire::Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        replica_id: status.replica.to_string(),
-        started_unix_ms: status.since.unix_ms(),
-        sign_ins_under_way: status.load.under_way as u64,
-        sign_ins_shed: status.load.shed,
-        listeners: status.listeners.into_iter().map(listener).collect(),
     }
 }
 
@@ -442,108 +470,11 @@ fn tokens(error: &TokenError) -> Status {
     }
 }
 
-fn tenant_wire(tenant: &Tenant) -> wire::Tenant {
-    wire::Tenant {
-        id: tenant.id.to_string(),
-        name: tenant.name.to_string(),
-        created_unix_ms: tenant.created.unix_ms(),
-        tell_locked: tenant.tell_locked,
+fn agents(error: &AgentError) -> Status {
+    match error {
+        AgentError::Store(error) => store(error),
+        AgentError::NotFound => Status::not_found(error.to_string()),
+        AgentError::NotRevoked => Status::failed_precondition(error.to_string()),
+        AgentError::Name => Status::invalid_argument(error.to_string()),
     }
-}
-
-fn domain_wire(tenant: &Tenant, domain: &DomainName) -> wire::Domain {
-    wire::Domain {
-        tenant: tenant.name.to_string(),
-        name: domain.to_string(),
-    }
-}
-
-fn user_wire(tenant: &Tenant, user: &UserRecord) -> wire::User {
-    wire::User {
-        id: user.id.to_string(),
-        tenant: tenant.name.to_string(),
-        username: user.username.to_string(),
-        object_id: user.object.to_string(),
-        on_premises_name: user.on_premises_name.to_string(),
-        domain: user.domain.to_string(),
-    }
-}
-
-fn client_wire(tenant: &Tenant, client: &Client) -> wire::Client {
-    wire::Client {
-        id: client.id.to_string(),
-        tenant: tenant.name.to_string(),
-        name: client.name.clone(),
-        created_unix_ms: client.created.unix_ms(),
-    }
-}
-
-fn token_wire(tenant: &Tenant, token: &TokenRecord) -> wire::Token {
-    wire::Token {
-        id: token.id.to_string(),
-        tenant: tenant.name.to_string(),
-        domains: token.domains.iter().map(ToString::to_string).collect(),
-        created_unix_ms: token.created.unix_ms(),
-        expires_unix_ms: token.expires.unix_ms(),
-        used_by_agent: token.used_by.map(|agent| agent.to_string()).unwrap_or_default(),
-    }
-}
-
-fn agent_wire(tenant: &Tenant, agent: AgentRecord, presence: Option<AgentPresence>) -> wire::Agent {
-    wire::Agent {
-        id: agent.registration.agent.to_string(),
-        tenant: tenant.name.to_string(),
-        host_name: agent.registration.host_name,
-        version: agent.version,
-        domains: agent
-            .registration
-            .domains
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        enrolled_unix_ms: agent.enrolled.unix_ms(),
-        last_seen_unix_ms: agent.last_seen.map_or(0, |at| at.unix_ms()),
-        connected: presence.is_some(),
-        in_flight: presence.map_or(0, |presence| {
-            u32::try_from(presence.in_flight).unwrap_or(u32::MAX)
-        }),
-        fingerprint: hex::encode(agent.fingerprint),
-        certificate_expires_unix_ms: agent.expires.unix_ms(),
-        drained: agent.registration.drained,
-    }
-}
-
-fn sign_in_wire(record: Record) -> wire::SignInRecord {
-    wire::SignInRecord {
-        request_id: record.request.to_string(),
-        at_unix_ms: record.at.unix_ms(),
-        tenant: record.tenant_name.to_string(),
-        user_id: record.user.map(|user| user.to_string()).unwrap_or_default(),
-        username: record.username,
-        outcome: record.outcome,
-        code: record.code,
-        channel: record.channel,
-        source_address: record.source.to_string(),
-        client_id: record.client.map(|client| client.to_string()).unwrap_or_default(),
-        total_us: micros(record.total),
-        attempts: record.attempts.into_iter().map(attempt_wire).collect(),
-    }
-}
-
-fn attempt_wire(attempt: AttemptRecord) -> wire::Attempt {
-    wire::Attempt {
-        agent_id: attempt.agent.to_string(),
-        controller: attempt.controller,
-        verdict: attempt.verdict,
-        reason: attempt.reason,
-        total_us: micros(attempt.total),
-        agent_wait_us: micros(attempt.wait),
-        bind_us: micros(attempt.bind),
-        ldap_result: attempt.ldap_result,
-        sub_code: attempt.sub_code,
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -102,6 +102,8 @@ pub enum Event {
     Refreshed(StreamId, BTreeSet<DomainName>, bool),
     /// An administrator lets nothing new go to an agent, or lets it again.
     SetDrained(AgentId, bool),
+    /// An administrator revoked an agent: from now on nothing it says counts.
+    Revoked(AgentId),
     /// Time passed.
     Tick,
     /// The replica stops: nothing new, and what is there may end.
@@ -225,6 +227,9 @@ pub struct Core {
     ends: BTreeSet<(Instant, AttemptId)>,
     attempts: u64,
     draining: bool,
+    /// Agents that were revoked while this replica ran, so that one whose stream was let in just before gets nothing
+    /// either. Ids never come twice, and there are no more than administrators revoked.
+    revoked: BTreeSet<AgentId>,
 }
 
 impl Core {
@@ -239,6 +244,7 @@ impl Core {
             ends: BTreeSet::new(),
             attempts: 0,
             draining: false,
+            revoked: BTreeSet::new(),
         }
     }
 
@@ -300,6 +306,7 @@ impl Core {
             }
             Event::Refreshed(id, domains, drained) => self.streams.refresh(id, domains, drained),
             Event::SetDrained(agent, drained) => self.streams.set_drained(agent, drained),
+            Event::Revoked(agent) => self.revoke(agent, &mut step),
             Event::Tick => self.tick(&mut step),
             Event::Drain => {
                 self.draining = true;
@@ -316,12 +323,25 @@ impl Core {
     }
 
     fn attach(&mut self, id: StreamId, attached: Attached, step: &mut Step<'_>) {
+        if self.revoked.contains(&attached.agent) {
+            step.effects.push(Effect::Close(id));
+            return;
+        }
         if let Some((older, done)) = self.streams.attach(id, attached, step.now) {
             step.effects.push(Effect::TellDraining(older));
             step.effects.extend(done.then_some(Effect::Close(older)));
         }
         if self.draining {
             step.effects.push(Effect::TellDraining(id));
+        }
+    }
+
+    /// As if all its streams were lost at once.
+    fn revoke(&mut self, agent: AgentId, step: &mut Step<'_>) {
+        self.revoked.insert(agent);
+        for id in self.streams.of(agent) {
+            step.effects.push(Effect::Close(id));
+            self.detach(id, step);
         }
     }
 

@@ -197,6 +197,16 @@ impl Dispatch {
         let _ = self.commands.send(Command::SetDrained(agent, drained)).await;
     }
 
+    /// Ends all that an agent has here: its streams are cut, what it had goes on to others as when it is lost, and
+    /// nothing is sealed to it once this returns.
+    pub async fn revoke(&self, agent: AgentId) {
+        let (waiting, done) = oneshot::channel();
+        if self.commands.send(Command::Revoke(agent, waiting)).await.is_ok() {
+            // An error means that the task has ended, and then nothing goes anywhere.
+            let _ = done.await;
+        }
+    }
+
     /// Takes no more questions, tells the agents, and waits until all questions are answered,
     /// which is at the last one's deadline at the latest.
     pub async fn drain(&self) {

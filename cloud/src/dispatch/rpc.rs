@@ -202,8 +202,9 @@ impl Attachment {
         let Some(agent_message::Message::Hello(hello)) = hello.and_then(|message| message.message) else {
             return Err(Ended::NoHello);
         };
-        let stream = self.attach(hello).await?;
+        // Before the registry is read: what changes from then on is seen.
         let mut changed = self.dispatch.registry_changed.subscribe();
+        let stream = self.attach(hello).await?;
         let mut check_at = monotonic() + CHECK_EVERY;
         let mut others = Others::default();
         loop {

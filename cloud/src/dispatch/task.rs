@@ -38,6 +38,8 @@ pub(super) enum Command {
     /// What the registry says of its agent now.
     Refresh(StreamId, BTreeSet<DomainName>, bool),
     SetDrained(AgentId, bool),
+    /// Says when nothing goes to the agent any more.
+    Revoke(AgentId, oneshot::Sender<()>),
     /// Says when all questions are answered.
     Drain(oneshot::Sender<()>),
 }
@@ -88,6 +90,7 @@ pub(super) struct Task {
     asking: BTreeMap<RequestId, (Question, oneshot::Sender<Judgement>)>,
     /// Who waits until there are none.
     draining: Vec<oneshot::Sender<()>>,
+    revoking: Vec<oneshot::Sender<()>>,
 }
 
 impl Task {
@@ -109,6 +112,7 @@ impl Task {
             places,
             asking,
             draining: Vec::new(),
+            revoking: Vec::new(),
         }
     }
 
@@ -184,6 +188,10 @@ impl Task {
                 events.extend(self.perform(effect).await);
             }
         }
+        for waiting in self.revoking.drain(..) {
+            // It may have given up.
+            let _ = waiting.send(());
+        }
         if self.asking.is_empty() {
             for waiting in self.draining.drain(..) {
                 // It may have given up.
@@ -224,6 +232,10 @@ impl Task {
             }
             Command::Refresh(id, domains, drained) => Some(Event::Refreshed(id, domains, drained)),
             Command::SetDrained(agent, drained) => Some(Event::SetDrained(agent, drained)),
+            Command::Revoke(agent, waiting) => {
+                self.revoking.push(waiting);
+                Some(Event::Revoked(agent))
+            }
             Command::Drain(waiting) => {
                 self.draining.push(waiting);
                 Some(Event::Drain)

@@ -100,6 +100,22 @@ impl SignInLog {
             .await
     }
 
+    /// Up to `limit` sign-ins of a tenant since `since` that succeeded because this agent said so, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store does not answer.
+    pub async fn vouched_for(
+        &self,
+        tenant: TenantId,
+        agent: AgentId,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.0
+            .read(move |c| Box::pin(sql::vouched_for(c, tenant, agent, since, limit)))
+            .await
+    }
+
     /// Removes up to `limit` records that are older than `before`. How many it removed.
     ///
     /// # Errors

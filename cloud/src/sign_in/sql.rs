@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postern_kit::clock::Timestamp;
-use postern_proto::ids::{ClientId, RequestId, TenantId, UserId};
+use postern_proto::ids::{AgentId, ClientId, RequestId, TenantId, UserId};
 use postern_proto::names::Username;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, query};
@@ -174,6 +174,32 @@ pub(super) async fn list(
         (None, None) => query("SELECT * FROM sign_in ORDER BY at_ms DESC, request LIMIT $1"),
     };
     let all = found.bind(i64::from(limit)).fetch_all(&mut *c).await?;
+    let mut records = Vec::with_capacity(all.len());
+    for found in &all {
+        records.push(record(c, found).await?);
+    }
+    Ok(records)
+}
+
+pub(super) async fn vouched_for(
+    c: &mut SqliteConnection,
+    tenant: TenantId,
+    agent: AgentId,
+    since: Timestamp,
+    limit: u32,
+) -> Result<Vec<Record>, StoreError> {
+    let all = query(
+        "SELECT * FROM sign_in WHERE tenant = $1 AND at_ms >= $2 AND outcome = 'signed_in' AND EXISTS
+           (SELECT 1 FROM sign_in_attempt AS attempt WHERE attempt.request = sign_in.request
+              AND attempt.agent = $3 AND attempt.verdict = 'accepted')
+         ORDER BY at_ms DESC, request LIMIT $4",
+    )
+    .bind(tenant.as_bytes().as_slice())
+    .bind(since.unix_ms())
+    .bind(agent.as_bytes().as_slice())
+    .bind(i64::from(limit))
+    .fetch_all(&mut *c)
+    .await?;
     let mut records = Vec::with_capacity(all.len());
     for found in &all {
         records.push(record(c, found).await?);

@@ -13,6 +13,7 @@
 
 mod keep;
 mod pki;
+mod registry;
 mod rpc;
 mod sql;
 
@@ -22,12 +23,12 @@ use std::time::Duration;
 
 use postern_kit::Seams;
 use postern_kit::clock::{Clock, Timestamp};
-use postern_kit::digest::{self, DigestKey};
+use postern_kit::digest::DigestKey;
 use postern_kit::keys::{self, SigningKey};
 use postern_kit::random::Random;
 use postern_kit::secret::Token256;
 use postern_kit::tls::{self, Certificate, ClientTrust, Identity, ServerTls, TlsError, Versions};
-use postern_proto::certificate::{self, DOMAINS_MAX, Role};
+use postern_proto::certificate::DOMAINS_MAX;
 use postern_proto::enrolment::EnrolmentToken;
 use postern_proto::ids::{AgentId, ReplicaId, TenantId, TokenId};
 use postern_proto::names::DomainName;
@@ -37,6 +38,7 @@ use crate::store::{Store, StoreError};
 
 pub use keep::KeepError;
 pub use pki::PkiError;
+pub use registry::{AgentError, AgentRecord, AgentRefused, AgentRegistration};
 pub use rpc::RegistrationService;
 
 use pki::Issuer;
@@ -45,9 +47,6 @@ use pki::Issuer;
 /// forgotten one is worth nothing after a holiday.
 pub const TOKEN_LIFETIME: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3600);
-
-/// How long before its end a certificate is warned of.
-const WARNED_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Longest host name and version that an agent may state, in bytes: what a DNS name can have.
 const STATED_BYTES_MAX: usize = 255;
@@ -72,60 +71,6 @@ pub enum TrustError {
     /// A certificate cannot be made.
     #[error("certificate cannot be made")]
     Pki(#[from] PkiError),
-}
-
-/// An agent as the registry has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentRegistration {
-    /// The agent.
-    pub agent: AgentId,
-    /// Whose agent.
-    pub tenant: TenantId,
-    /// What it serves: what it was enrolled for and what is still the tenant's.
-    pub domains: Vec<DomainName>,
-    /// What the operating system calls its host.
-    pub host_name: String,
-    /// The key of its certificate.
-    pub key: [u8; 32],
-    /// An administrator lets nothing new go to it.
-    pub drained: bool,
-}
-
-/// Why a certificate does not make its owner an agent now.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentRefused {
-    /// The certificate is no agent's.
-    #[error("certificate is not an agent's")]
-    NotAnAgent,
-    /// It is not valid at this time.
-    #[error("certificate is not valid now")]
-    NotValidNow,
-    /// No such agent is registered; it may have been deleted.
-    #[error("agent is not registered")]
-    NotRegistered,
-    /// The agent is registered with another key or tenant.
-    #[error("agent is registered with another key or tenant")]
-    OtherKey,
-    /// It is not known.
-    #[error("registry does not answer")]
-    Store(#[from] StoreError),
-}
-
-/// An agent as administrators see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentRecord {
-    /// What the registry has.
-    pub registration: AgentRegistration,
-    /// What it last said that it runs.
-    pub version: String,
-    /// When it was enrolled.
-    pub enrolled: Timestamp,
-    /// When its certificate ends.
-    pub expires: Timestamp,
-    /// When it last attached or was heard of.
-    pub last_seen: Option<Timestamp>,
-    /// SHA-256 of its certificate's public key (SPKI).
-    pub fingerprint: [u8; 32],
 }
 
 /// An enrolment token as it is stored: without its secret.
@@ -267,23 +212,6 @@ impl Trust {
         })))
     }
 
-    /// What ends within a month: this replica's certificate, and agents' by tenant. For the log, since nothing
-    /// renews them by itself yet.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store does not answer.
-    pub async fn warn_of_ends(&self) -> Result<(), StoreError> {
-        let soon = self.0.clock.now().plus(WARNED_BEFORE);
-        if self.0.replica_ends <= soon {
-            tracing::warn!(ends = %self.0.replica_ends, "this process's certificate ends soon: restart it");
-        }
-        let ending = self.0.store.read(move |c| Box::pin(sql::ending(c, soon))).await?;
-        for (agent, ends) in ending {
-            tracing::warn!(%agent, %ends, "an agent's certificate ends soon: enrol it again");
-        }
-        Ok(())
-    }
-
     /// This replica as it announces sessions.
     pub fn replica(&self) -> Arc<Replica> {
         self.0.replica.clone()
@@ -319,74 +247,6 @@ impl Trust {
             &["h2"],
             self.0.clock.clone(),
         )
-    }
-
-    /// Asks the registry whose certificate this is, now.
-    ///
-    /// # Errors
-    /// [`AgentRefused`] unless it is a registered agent's, with the registered key, and valid.
-    pub async fn agent(&self, certificate: &Certificate) -> Result<AgentRegistration, AgentRefused> {
-        let Ok(Role::Agent {
-            tenant,
-            agent,
-            domains,
-        }) = certificate::role(certificate)
-        else {
-            return Err(AgentRefused::NotAnAgent);
-        };
-        let key = keys::certificate_key(certificate).ok_or(AgentRefused::NotAnAgent)?;
-        let valid = pki::validity(certificate).ok_or(AgentRefused::NotAnAgent)?;
-        if !valid.contains(&self.0.clock.now()) {
-            return Err(AgentRefused::NotValidNow);
-        }
-        let found = self.0.store.read(move |c| Box::pin(sql::agent(c, agent))).await?;
-        let mut registration = found.ok_or(AgentRefused::NotRegistered)?.registration;
-        if registration.tenant != tenant || !digest::equal(&registration.key, &key) {
-            return Err(AgentRefused::OtherKey);
-        }
-        registration.domains.retain(|domain| domains.contains(domain));
-        Ok(registration)
-    }
-
-    /// Writes down that an agent was there, and what it runs.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store does not answer.
-    pub async fn seen(&self, agent: AgentId, version: &str, at: Timestamp) -> Result<(), StoreError> {
-        let version: String = version
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(STATED_BYTES_MAX / 4)
-            .collect();
-        self.0
-            .store
-            .transact(move |c| Box::pin(sql::seen(c, agent, version, at)))
-            .await
-    }
-
-    /// A tenant's agents, by host name.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store does not answer.
-    pub async fn agents(&self, tenant: TenantId) -> Result<Vec<AgentRecord>, StoreError> {
-        self.0.store.read(move |c| Box::pin(sql::agents(c, tenant))).await
-    }
-
-    /// Writes down that nothing new is to go to an agent, or that it may again. `false`: the tenant has
-    /// no such agent.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store does not answer.
-    pub async fn set_drained(
-        &self,
-        tenant: TenantId,
-        agent: AgentId,
-        drained: bool,
-    ) -> Result<bool, StoreError> {
-        self.0
-            .store
-            .transact(move |c| Box::pin(sql::set_drained(c, tenant, agent, drained)))
-            .await
     }
 
     /// Makes an enrolment token. Its secret is not kept: this is the only time that it is known.
@@ -503,6 +363,8 @@ impl Trust {
                         version: enrolment.version,
                         enrolled: now,
                         expires: now.plus(pki::AGENT_LIFETIME),
+                        revoked: None,
+                        name: String::new(),
                         last_seen: None,
                     };
                     sql::register(c, &record, token.id).await?;

@@ -20,6 +20,7 @@ async fn agent_domains(c: &mut SqliteConnection, agent: AgentId) -> Result<Vec<D
 async fn agent_record(c: &mut SqliteConnection, found: &SqliteRow) -> Result<AgentRecord, StoreError> {
     let agent = row::id(found, "id")?;
     let last_seen: Option<i64> = found.try_get("last_seen_ms")?;
+    let revoked: Option<i64> = found.try_get("revoked_ms")?;
     Ok(AgentRecord {
         registration: AgentRegistration {
             agent,
@@ -32,6 +33,8 @@ async fn agent_record(c: &mut SqliteConnection, found: &SqliteRow) -> Result<Age
         version: found.try_get("version")?,
         enrolled: row::time(found, "enrolled_ms")?,
         expires: row::time(found, "expires_ms")?,
+        revoked: revoked.map(Timestamp::from_unix_ms),
+        name: found.try_get("name")?,
         last_seen: last_seen.map(Timestamp::from_unix_ms),
         fingerprint: row::bytes32(found, "fingerprint")?,
     })
@@ -42,7 +45,8 @@ pub(super) async fn agent(
     agent: AgentId,
 ) -> Result<Option<AgentRecord>, StoreError> {
     let found = query(
-        "SELECT id, tenant, host_name, version, key, fingerprint, enrolled_ms, expires_ms, last_seen_ms, drained
+        "SELECT id, tenant, host_name, version, key, fingerprint, enrolled_ms, expires_ms, last_seen_ms, drained,
+                revoked_ms, name
          FROM agent WHERE id = $1",
     )
     .bind(agent.as_bytes().as_slice())
@@ -59,7 +63,8 @@ pub(super) async fn agents(
     tenant: TenantId,
 ) -> Result<Vec<AgentRecord>, StoreError> {
     let all = query(
-        "SELECT id, tenant, host_name, version, key, fingerprint, enrolled_ms, expires_ms, last_seen_ms, drained
+        "SELECT id, tenant, host_name, version, key, fingerprint, enrolled_ms, expires_ms, last_seen_ms, drained,
+                revoked_ms, name
          FROM agent WHERE tenant = $1 ORDER BY host_name, id",
     )
     .bind(tenant.as_bytes().as_slice())
@@ -100,6 +105,45 @@ pub(super) async fn set_drained(
         .execute(c)
         .await?;
     Ok(done.rows_affected() > 0)
+}
+
+/// From `at` on the agent counts no more, unless it was revoked before. Whether the tenant has it.
+pub(super) async fn revoke(
+    c: &mut SqliteConnection,
+    tenant: TenantId,
+    agent: AgentId,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = query("UPDATE agent SET revoked_ms = coalesce(revoked_ms, $3) WHERE id = $2 AND tenant = $1")
+        .bind(tenant.as_bytes().as_slice())
+        .bind(agent.as_bytes().as_slice())
+        .bind(at.unix_ms())
+        .execute(c)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+pub(super) async fn rename(
+    c: &mut SqliteConnection,
+    tenant: TenantId,
+    agent: AgentId,
+    name: &str,
+) -> Result<bool, StoreError> {
+    let done = query("UPDATE agent SET name = $3 WHERE id = $2 AND tenant = $1")
+        .bind(tenant.as_bytes().as_slice())
+        .bind(agent.as_bytes().as_slice())
+        .bind(name.to_owned())
+        .execute(c)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+pub(super) async fn delete(c: &mut SqliteConnection, agent: AgentId) -> Result<(), StoreError> {
+    query("DELETE FROM agent WHERE id = $1")
+        .bind(agent.as_bytes().as_slice())
+        .execute(c)
+        .await?;
+    Ok(())
 }
 
 pub(super) async fn create_token(
@@ -229,7 +273,7 @@ pub(super) async fn ending(
     c: &mut SqliteConnection,
     soon: Timestamp,
 ) -> Result<Vec<(AgentId, Timestamp)>, StoreError> {
-    let all = query("SELECT id, expires_ms FROM agent WHERE expires_ms <= $1 ORDER BY expires_ms LIMIT 100")
+    let all = query("SELECT id, expires_ms FROM agent WHERE expires_ms <= $1 AND revoked_ms IS NULL ORDER BY expires_ms LIMIT 100")
         .bind(soon.unix_ms())
         .fetch_all(c)
         .await?;

@@ -73,7 +73,7 @@ pub fn run(args: &PlantedArgs, out: &mut dyn Write) -> Result<ExitCode, Failed> 
     let well = honest(&ground, &planted, args.seeds, out)?;
     let mut tried = Vec::new();
     for bug in &planted {
-        ground.plant(bug.apply(|path| std::fs::read_to_string(source.join(path)))?)?;
+        ground.plant(bug.apply(|path| ground.read(path))?)?;
         let one = hunt(&ground, bug, args.seeds.unwrap_or(bug.seeds));
         ground.weed()?;
         let one = one.map_err(|error| format!("{}: {error}", bug.name))?;

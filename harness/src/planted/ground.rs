@@ -13,10 +13,9 @@ const SAID_BYTES: usize = 4000;
 /// A copy of a workspace.
 #[derive(Debug)]
 pub(super) struct Ground {
-    source: PathBuf,
     copy: PathBuf,
-    /// Files that are not as they are in the source.
-    changed: Vec<PathBuf>,
+    /// Files with something planted in them, and what they are without.
+    changed: Vec<(PathBuf, Vec<u8>)>,
 }
 
 /// Why there is no program.
@@ -45,7 +44,6 @@ impl Ground {
             fs::remove_file(copy.join(path))?;
         }
         let ground = Self {
-            source: source.to_owned(),
             copy: copy.to_owned(),
             changed: Vec::new(),
         };
@@ -60,25 +58,34 @@ impl Ground {
         &self.copy
     }
 
+    /// What a file of it says.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    pub(super) fn read(&self, path: &Path) -> io::Result<String> {
+        fs::read_to_string(self.copy.join(path))
+    }
+
     /// Changes these files.
     ///
     /// # Errors
     /// As the operating system reports.
     pub(super) fn plant(&mut self, files: BTreeMap<PathBuf, String>) -> io::Result<()> {
         for (path, text) in files {
+            let honest = fs::read(self.copy.join(&path))?;
             self.write(&path, text.as_bytes())?;
-            self.changed.push(path);
+            self.changed.push((path, honest));
         }
         Ok(())
     }
 
-    /// Makes everything as it is in the source.
+    /// Makes everything as it was before; the source may have changed since.
     ///
     /// # Errors
     /// As the operating system reports.
     pub(super) fn weed(&mut self) -> io::Result<()> {
-        for path in std::mem::take(&mut self.changed) {
-            self.write(&path, &fs::read(self.source.join(&path))?)?;
+        for (path, honest) in std::mem::take(&mut self.changed) {
+            self.write(&path, &honest)?;
         }
         Ok(())
     }
@@ -176,6 +183,8 @@ mod tests {
             .plant(BTreeMap::from([("a/x.rs".into(), "bug".to_owned())]))
             .unwrap();
         assert_eq!(read("a/x.rs").as_deref(), Some("bug"));
+        // Somebody works on the source meanwhile.
+        fs::write(source.path().join("a/x.rs"), "half a thought").unwrap();
         ground.weed().unwrap();
         assert_eq!(read("a/x.rs").as_deref(), Some("1"));
         fs::remove_file(source.path().join("b.rs")).unwrap();

@@ -86,6 +86,65 @@ async fn without_agents() -> Lab {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_revoked_is_nobody_at_once_and_what_it_vouched_for_can_be_listed() {
+    let lab = start(topology(TenantPlan { agents: 2, ..plan(4) })).await;
+    let programme = lab.programme(lab.tenant()).unwrap();
+    for at in 0..4 {
+        let (username, password) = person(at);
+        assert_eq!(programme.sign_in(&username, &password).await.unwrap().code, 0);
+    }
+    let agents = admin_json(&lab, &format!("agent list --tenant {TENANT}")).await;
+    let id = |at: usize| agents[at]["id"].as_str().unwrap().to_owned();
+    let (first, second) = (id(0), id(1));
+    let of = format!("--tenant {TENANT}");
+    let impact = async |id: &str| {
+        let all = admin_json(&lab, &format!("agent impact {id} {of} --since 1h")).await;
+        all.iter()
+            .map(|record| record["username"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let (by_first, by_second) = (impact(&first).await, impact(&second).await);
+    let mut all: Vec<_> = by_first.iter().chain(&by_second).cloned().collect();
+    all.sort();
+    let mut everybody: Vec<_> = (0..4).map(|at| person(at).0).collect();
+    everybody.sort();
+    assert_eq!(all, everybody);
+
+    let named = admin(&lab, &format!("agent rename {first} cellar {of}"))
+        .await
+        .unwrap();
+    assert_eq!((value(&named, "name"), value(&named, "revoked")), ("cellar", "-"));
+    let early = admin(&lab, &format!("agent delete {first} {of}"))
+        .await
+        .unwrap_err();
+    assert!(early.contains("revoke") && early.starts_with("id:"), "{early}");
+    let revoked = admin(&lab, &format!("agent revoke {first} {of}")).await.unwrap();
+    // By the time that the command has ended, not a second later.
+    assert_eq!(value(&revoked, "connected"), "no");
+    assert_ne!(value(&revoked, "revoked"), "-");
+    for at in 0..4 {
+        let (username, password) = person(at);
+        assert_eq!(programme.sign_in(&username, &password).await.unwrap().code, 0);
+    }
+    assert_eq!(impact(&first).await, by_first);
+    assert_eq!(impact(&second).await.len(), by_second.len() + 4);
+    let shown = admin(&lab, &format!("agent show {first} {of}")).await.unwrap();
+    assert_eq!(value(&shown, "fingerprint").len(), 64);
+
+    // Nobody is left when the other one goes, and the first does not come back.
+    admin(&lab, &format!("agent revoke {second} {of}")).await.unwrap();
+    let (username, password) = person(0);
+    let answer = programme.sign_in(&username, &password).await.unwrap();
+    assert_eq!(answer.code, 80002);
+    let log = admin_json(&lab, &format!("sign-in list {of} --limit 1")).await;
+    assert_eq!(log[0]["code"], 80001);
+    admin(&lab, &format!("agent delete {first} {of}")).await.unwrap();
+    assert_eq!(admin_json(&lab, &format!("agent list {of}")).await.len(), 1);
+    assert_eq!(impact(&first).await, by_first, "the log outlives it");
+    lab.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn everything_is_made_listed_and_deleted() {
     let lab = without_agents().await;
     let made = admin(&lab, "tenant create fabrikam --tell-locked").await.unwrap();
@@ -350,7 +409,7 @@ async fn the_list_of_agents_says_who_is_connected() {
     let table = admin(&lab, list).await.unwrap();
     let rows = rows(&table);
     let row = rows.iter().find(|row| row[0] == id).unwrap();
-    assert_eq!((rows[0][2], row[2]), ("connected", "no"), "{table}");
+    assert_eq!((rows[0][3], row[3]), ("connected", "no"), "{table}");
     lab.stop().await.unwrap();
 }
 

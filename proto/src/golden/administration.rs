@@ -189,9 +189,22 @@ fn agents() -> Vec<Example> {
         fingerprint: "ab".repeat(32),
         certificate_expires_unix_ms: 1_800_000_000_006,
         drained: true,
+        revoked_unix_ms: 1_800_000_000_007,
+        name: "cellar".into(),
     };
     vec![
         Example::of(agent("host-1")),
+        Example::of(admin::RenameAgentRequest {
+            tenant: TENANT.into(),
+            id: "22222222-9404-416e-8f04-0123456789ab".into(),
+            name: "cellar".into(),
+        }),
+        Example::of(admin::ListImpactRequest {
+            tenant: TENANT.into(),
+            agent_id: "22222222-9404-416e-8f04-0123456789ab".into(),
+            age_ms: 86_400_000,
+            limit: 100,
+        }),
         Example::of(admin::AgentRequest {
             tenant: TENANT.into(),
             id: "22222222-9404-416e-8f04-0123456789ab".into(),

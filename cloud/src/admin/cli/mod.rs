@@ -1,6 +1,7 @@
 //! `postern-cloud admin`: the command line over the administration socket. Tables for people, JSON
 //! lines for programmes.
 
+mod agent;
 mod import;
 mod output;
 
@@ -15,6 +16,7 @@ use postern_proto::wire::admin as wire;
 use postern_proto::wire::admin::admin_client::AdminClient;
 use tonic::transport::Channel;
 
+use self::agent::AgentCommand;
 use self::import::{ImportError, Source};
 use self::output::Output;
 use super::socket;
@@ -241,27 +243,6 @@ enum TokenCommand {
     List(InTenant),
     /// Deletes a token. An agent made with it stays.
     Delete {
-        #[command(flatten)]
-        of: InTenant,
-        /// Its id.
-        id: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum AgentCommand {
-    /// Lists a tenant's agents.
-    List(InTenant),
-    /// Lets nothing new go to an agent, so that it can be stopped without anybody noticing; what it
-    /// has is finished. Stands until `resume`.
-    Drain {
-        #[command(flatten)]
-        of: InTenant,
-        /// Its id.
-        id: String,
-    },
-    /// Takes a drain back.
-    Resume {
         #[command(flatten)]
         of: InTenant,
         /// Its id.
@@ -545,34 +526,6 @@ impl Session<'_> {
                 };
                 self.client.delete_token(request).await?;
                 Ok(self.out.deleted("token", &id)?)
-            }
-        }
-    }
-
-    async fn agent(&mut self, command: AgentCommand) -> Done {
-        match command {
-            AgentCommand::List(InTenant { tenant }) => {
-                let all = self
-                    .client
-                    .list_agents(wire::ListAgentsRequest { tenant })
-                    .await?;
-                Ok(self.out.all(&all.into_inner().agents)?)
-            }
-            AgentCommand::Drain {
-                of: InTenant { tenant },
-                id,
-            } => {
-                let request = wire::AgentRequest { tenant, id };
-                let agent = self.client.drain_agent(request).await?.into_inner();
-                Ok(self.out.one(&agent)?)
-            }
-            AgentCommand::Resume {
-                of: InTenant { tenant },
-                id,
-            } => {
-                let request = wire::AgentRequest { tenant, id };
-                let agent = self.client.resume_agent(request).await?.into_inner();
-                Ok(self.out.one(&agent)?)
             }
         }
     }

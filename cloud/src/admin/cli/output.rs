@@ -209,9 +209,11 @@ impl Shown for wire::Agent {
     fn fields(&self) -> Fields {
         vec![
             ("id", json!(self.id)),
+            ("name", or_none(&self.name)),
             ("host_name", json!(self.host_name)),
             ("connected", json!(self.connected)),
             ("drained", json!(self.drained)),
+            ("revoked", time(self.revoked_unix_ms)),
             ("in_flight", json!(self.in_flight)),
             ("domains", json!(self.domains)),
             ("version", json!(self.version)),
@@ -223,6 +225,20 @@ impl Shown for wire::Agent {
                 json!({ "fingerprint": self.fingerprint, "enrolled": time(self.enrolled_unix_ms) }),
             ),
         ]
+    }
+}
+
+/// An agent with what is too long for a table.
+pub(super) struct WholeAgent(pub(super) wire::Agent);
+
+impl Shown for WholeAgent {
+    fn fields(&self) -> Fields {
+        let mut fields = self.0.fields();
+        fields.retain(|(name, _)| *name != "details");
+        fields.push(("tenant", json!(self.0.tenant)));
+        fields.push(("enrolled", time(self.0.enrolled_unix_ms)));
+        fields.push(("fingerprint", json!(self.0.fingerprint)));
+        fields
     }
 }
 

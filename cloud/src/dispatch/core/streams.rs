@@ -245,6 +245,15 @@ impl Streams {
         Some((older, stream.is_done()))
     }
 
+    /// An agent's streams: the newest, and older ones that may still answer.
+    pub(super) fn of(&self, agent: AgentId) -> Vec<StreamId> {
+        let all = self
+            .all
+            .iter()
+            .filter(|(_, stream)| stream.attached.agent == agent);
+        all.map(|(id, _)| *id).collect()
+    }
+
     /// Removes one, with the attempts that were on it.
     pub(super) fn detach(&mut self, id: StreamId) -> Option<BTreeSet<AttemptId>> {
         let stream = self.all.remove(&id)?;

@@ -488,6 +488,27 @@ fn a_session_gets_its_successor_before_its_end() {
 }
 
 #[test]
+fn a_revoked_agents_requests_go_on_and_what_it_still_says_counts_for_nothing() {
+    let mut world = World::with(2);
+    let (StreamId(revoked), attempt) = world.ask().unwrap();
+    let revoked = u8::try_from(revoked).unwrap();
+    let effects = world.on(Event::Revoked(agent(revoked)));
+    assert!(effects.contains(&Effect::Close(stream(revoked))));
+    let request = charge_wanted(&effects).unwrap();
+    let (next, second) = written(&world.on(Event::Charged(request, true))).unwrap();
+    assert_ne!(next, stream(revoked));
+    assert_eq!(world.verdict(attempt, Verdict::Accepted), []);
+    let answer = answered(&world.verdict(second, Verdict::Wrong)).unwrap();
+    assert_eq!(answer.verdict, Verdict::Wrong);
+    // A stream of it that was let in just before gets nothing either.
+    let again = world.attach(9, revoked, 1, &["corp.example"]);
+    assert_eq!(again, [Effect::Close(stream(9))]);
+    for _ in 0..20 {
+        assert_eq!(world.ask().unwrap().0, next);
+    }
+}
+
+#[test]
 fn a_draining_agent_gets_nothing_new_and_may_still_answer() {
     let mut world = World::with(1);
     let (to, attempt) = world.ask().unwrap();

@@ -40,6 +40,8 @@ async fn a_token_makes_one_agent() {
         version: VERSION.to_owned(),
         enrolled: START,
         expires: START.plus(180 * DAY),
+        revoked: None,
+        name: String::new(),
         last_seen: None,
         fingerprint: keys::spki_sha256(&enrolled.chain[0]).unwrap(),
     };

@@ -8,6 +8,8 @@ mod registry;
 use super::*;
 use crate::tenants::Tenants;
 use postern_kit::clock::ManualClock;
+use postern_kit::digest;
+use postern_proto::certificate::{self, Role};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 

@@ -205,6 +205,60 @@ async fn an_agent_stays_drained_until_its_own_tenant_lets_it_again() {
 }
 
 #[tokio::test]
+async fn a_revoked_agent_is_nobody_for_good_and_only_its_own_tenant_can_revoke_it() {
+    let (world, tenant, enrolled) = enrolled().await;
+    let other = world.tenant("fabrikam", &[]).await;
+    let (agent, leaf) = (enrolled.registration.agent, &enrolled.chain[0]);
+    for (tenant, agent) in [(other, agent), (tenant, AgentId::from_bytes([9; 16]))] {
+        let refused = world.trust.revoke(tenant, agent).await;
+        assert!(matches!(refused, Err(AgentError::NotFound)));
+    }
+    world.trust.agent(leaf).await.unwrap();
+    // Who counts is not deleted by mistake.
+    let refused = world.trust.delete_agent(tenant, agent).await;
+    assert!(matches!(refused, Err(AgentError::NotRevoked)));
+    world.clock.advance(DAY);
+    world.trust.revoke(tenant, agent).await.unwrap();
+    world.clock.advance(DAY);
+    // When it was revoked is when it was revoked first.
+    world.trust.revoke(tenant, agent).await.unwrap();
+    let at = START.plus(DAY);
+    let refused = world.trust.agent(leaf).await;
+    assert!(matches!(refused, Err(AgentRefused::Revoked(revoked)) if revoked == at));
+    assert_eq!(world.trust.agents(tenant).await.unwrap()[0].revoked, Some(at));
+    // Its certificate ends unmentioned.
+    let soon = START.plus(181 * DAY);
+    let ending = world.store.read(move |c| Box::pin(sql::ending(c, soon)));
+    assert_eq!(ending.await.unwrap(), []);
+
+    let refused = world.trust.delete_agent(other, agent).await;
+    assert!(matches!(refused, Err(AgentError::NotFound)));
+    world.trust.delete_agent(tenant, agent).await.unwrap();
+    assert_eq!(world.trust.agents(tenant).await.unwrap(), []);
+    let refused = world.trust.agent(leaf).await;
+    assert!(matches!(refused, Err(AgentRefused::NotRegistered)));
+}
+
+#[tokio::test]
+async fn an_agents_name_is_its_own_tenants_to_give_and_short() {
+    let (world, tenant, enrolled) = enrolled().await;
+    let other = world.tenant("fabrikam", &[]).await;
+    let agent = enrolled.registration.agent;
+    let name = async || world.trust.agents(tenant).await.unwrap()[0].name.clone();
+    world.trust.rename(tenant, agent, " cellar ").await.unwrap();
+    assert_eq!(name().await, "cellar");
+    for bad in ["x".repeat(65), "two\nlines".to_owned()] {
+        let refused = world.trust.rename(tenant, agent, &bad).await;
+        assert!(matches!(refused, Err(AgentError::Name)));
+    }
+    let refused = world.trust.rename(other, agent, "attic").await;
+    assert!(matches!(refused, Err(AgentError::NotFound)));
+    assert_eq!(name().await, "cellar");
+    world.trust.rename(tenant, agent, "").await.unwrap();
+    assert_eq!(name().await, "");
+}
+
+#[tokio::test]
 async fn of_certificates_that_end_soon_the_agent_is_named_and_the_first_to_end_first() {
     let (world, tenant, enrolled) = enrolled().await;
     world.clock.advance(DAY);
