@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use postern_agent::{
-    Attached, Config as AgentConfig, DirectoryKind, EnrolError, Enrolment, ForestConfig, HostPort, Trust,
+    Attached, Config as AgentConfig, Controllers, DirectoryKind, EnrolError, Enrolment, ForestConfig, HostPort, Trust,
 };
 use postern_cloud::config::{Config as CloudConfig, LOG_KEEP_DEFAULT};
 use postern_cloud::service::Footing;
@@ -259,10 +259,11 @@ fn forest(tenant: &LabTenant) -> Result<ForestConfig, LabError> {
     Ok(ForestConfig {
         name: tenant.domain.to_string(),
         domains: vec![tenant.domain.clone()],
-        controllers: vec![HostPort {
+        suffixes: Vec::new(),
+        controllers: Controllers::Listed(vec![HostPort {
             host: "localhost".to_owned(),
             port: addr.port(),
-        }],
+        }]),
         protection: tenant.protection,
         bind_name: tenant.bind_name.clone(),
         kind: DirectoryKind::ActiveDirectory,
