@@ -210,8 +210,8 @@ impl Forest {
                 Ok(connection) => connection,
                 Err(NotReady::Busy) => return Turn::Busy(question),
                 // It was given less than its time: that says nothing about it.
-                Err(NotReady::Unreachable(_)) if monotonic() >= deadline => return Turn::Late,
-                Err(error @ NotReady::Unreachable(_)) => {
+                Err(_) if monotonic() >= deadline => return Turn::Late,
+                Err(error) => {
                     attempt.end(controller, Outcome::Failed, &chain(&error));
                     return Turn::Unasked(question);
                 }
