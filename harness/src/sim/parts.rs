@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use postern_agent::trust::Identity;
 use postern_agent::{
-    Attached, BindName, Config as AgentConfig, Controllers, DirectoryKind, EnrolError, Enrolment, ForestConfig, HostPort,
-    Timeouts, Trust,
+    Attached, BindName, Config as AgentConfig, Controllers, DirectoryKind, EnrolError, Enrolment,
+    ForestConfig, HostPort, Timeouts, Trust,
 };
 use postern_cloud::bus::InProcess;
 use postern_cloud::config::Config as CloudConfig;
