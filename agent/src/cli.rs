@@ -205,9 +205,15 @@ async fn check(config: &Config, seams: &Seams) -> Result<(), Failed> {
         Err(error) => print(format_args!("cloud: {}: {}", config.cloud, chain(error)))?,
     }
     let forests = Forests::open(&config.forests, config.timeouts, seams)?;
-    let (mut all, mut unreachable) = (0, 0);
+    forests.find().await;
+    let (mut all, mut unreachable, mut unfound) = (0, 0, 0);
     for forest in forests.all() {
-        for (controller, reached) in forest.reach().await {
+        let reached = forest.reach().await;
+        if reached.is_empty() {
+            print(format_args!("{}: no domain controller was found", forest.name()))?;
+            unfound += 1;
+        }
+        for (controller, reached) in reached {
             all += 1;
             match reached {
                 Ok(()) => print(format_args!("{}: {controller}: ok", forest.name()))?,
@@ -217,6 +223,9 @@ async fn check(config: &Config, seams: &Seams) -> Result<(), Failed> {
                 }
             }
         }
+    }
+    if unfound > 0 {
+        return Err("the name servers know no domain controller; the log says what was asked".into());
     }
     if unreachable > 0 {
         return Err(format!("{unreachable} of {all} domain controllers cannot be reached").into());

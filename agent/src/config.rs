@@ -1,6 +1,8 @@
 //! What an operator decides: where the cloud is, and which directories this agent may ask.
 //! Read from TOML with all mistakes at once, or put together in code.
 
+mod controllers;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ use postern_kit::tls::Certificate;
 use postern_proto::ids::Malformed;
 use postern_proto::names::DomainName;
 use serde::Deserialize;
+
+pub use controllers::{Controllers, Discover, SiteName};
 
 /// Requests in flight unless configured. A domain controller judges some 400 binds a second per
 /// core, so this many wait for less than a second.
@@ -106,10 +110,12 @@ pub enum Trust {
 pub struct ForestConfig {
     /// For logs.
     pub name: String,
-    /// The domains of usernames that this directory answers for.
+    /// The domains of users that this directory answers for. They are suffixes as well.
     pub domains: Vec<DomainName>,
-    /// Its controllers, the preferred one first.
-    pub controllers: Vec<HostPort>,
+    /// More suffixes of its users' names: whose name ends in one is bound here, whatever the domain.
+    pub suffixes: Vec<DomainName>,
+    /// Its controllers.
+    pub controllers: Controllers,
     /// How connections to them are protected.
     pub protection: LdapProtection,
     /// How users are bound.
@@ -211,12 +217,12 @@ fn check_forests(fields: &Fields<'_>, forests: &[ForestConfig]) -> Option<()> {
     }
     let mut owners = BTreeMap::new();
     for forest in forests {
-        for domain in &forest.domains {
+        for domain in forest.domains.iter().chain(&forest.suffixes) {
             if let Some(other) = owners.insert(domain, &forest.name) {
                 fields.mistake(
                     "forest",
                     format_args!(
-                        "domain {domain} stands in both {other} and {}; expected one",
+                        "{domain} stands in both {other} and {}; expected one",
                         forest.name
                     ),
                 );
@@ -272,6 +278,16 @@ fn list<T: FromStr>(fields: &mut Fields<'_>, name: &'static str, expected: &str)
         fields.mistake(name, format_args!("expected a list of {expected}, at least one"));
         return None;
     }
+    each(fields, name, expected, texts)
+}
+
+/// A list of texts, each parsed; an absent one reads as an empty one.
+fn some<T: FromStr>(fields: &mut Fields<'_>, name: &'static str, expected: &str) -> Option<Vec<T>> {
+    let texts = fields.or(name, Vec::new(), &format!("a list of {expected}"))?;
+    each(fields, name, expected, texts)
+}
+
+fn each<T: FromStr>(fields: &Fields<'_>, name: &str, expected: &str, texts: Vec<String>) -> Option<Vec<T>> {
     let mut parsed = Some(Vec::new());
     for text in texts {
         match text.parse() {
@@ -307,7 +323,8 @@ enum BindNameWord {
 fn forest(fields: &mut Fields<'_>) -> Option<ForestConfig> {
     let name = fields.required("name", "a text");
     let domains = list(fields, "domains", "DNS names like corp.example.com");
-    let controllers = controllers(fields);
+    let suffixes = some(fields, "suffixes", "DNS names like corp.example.com");
+    let controllers = controllers::controllers(fields);
     let protection = fields.or("protection", Protection::Ldaps, "\"ldaps\" or \"starttls\"");
     let kind = fields.or(
         "kind",
@@ -319,6 +336,7 @@ fn forest(fields: &mut Fields<'_>) -> Option<ForestConfig> {
     Some(ForestConfig {
         name: name?,
         domains: domains?,
+        suffixes: suffixes?,
         controllers: controllers?,
         protection: match protection? {
             Protection::Ldaps => LdapProtection::Ldaps,
@@ -331,23 +349,6 @@ fn forest(fields: &mut Fields<'_>) -> Option<ForestConfig> {
             path => Trust::File(path.into()),
         },
     })
-}
-
-fn controllers(fields: &mut Fields<'_>) -> Option<Vec<HostPort>> {
-    let expected = "host:port, such as dc1.corp.example.com:636";
-    let controllers: Vec<HostPort> = list(fields, "controllers", expected)?;
-    // The LDAP client hands the brackets to TLS, which knows no such name.
-    if let Some(address) = controllers
-        .iter()
-        .find(|controller| controller.host.contains(':'))
-    {
-        fields.mistake(
-            "controllers",
-            format_args!("{address}: IPv6 addresses do not work with LDAP over TLS; expected a host name"),
-        );
-        return None;
-    }
-    Some(controllers)
 }
 
 fn bind_name(fields: &mut Fields<'_>, kind: Option<DirectoryKind>) -> Option<BindName> {
@@ -408,7 +409,11 @@ mod tests {
             panic!("two forests");
         };
         assert_eq!(corp.domains[0].as_str(), "corp.example.com");
-        assert_eq!(corp.controllers[1].to_string(), "10.0.0.2:636");
+        let Controllers::Listed(controllers) = &corp.controllers else {
+            panic!("a list");
+        };
+        assert_eq!(controllers[1].to_string(), "10.0.0.2:636");
+        assert_eq!(corp.suffixes, []);
         assert_eq!(corp.bind_name, BindName::Guid);
         assert_eq!(corp.kind, DirectoryKind::ActiveDirectory);
         assert_eq!(corp.protection, LdapProtection::Ldaps);
@@ -475,7 +480,12 @@ mod tests {
         let wrong = Config::from_toml(&twice).unwrap_err();
         assert_eq!(
             wrong.mistakes(),
-            ["forest: domain example.com stands in both corp and lab; expected one"]
+            ["forest: example.com stands in both corp and lab; expected one"]
+        );
+        let suffix = GOOD.replace("kind = \"ldap\"", "kind = \"ldap\"\nsuffixes = [\"example.com\"]");
+        assert_eq!(
+            Config::from_toml(&suffix).unwrap_err().mistakes(),
+            ["forest: example.com stands in both corp and lab; expected one"]
         );
         let none = GOOD.split("[[forest]]").next().unwrap_or_default();
         assert!(

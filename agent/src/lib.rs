@@ -21,7 +21,9 @@ pub mod trust;
 pub mod validate;
 
 pub use channel::Attached;
-pub use config::{BindName, Config, DirectoryKind, ForestConfig, HostPort, Timeouts, Trust};
+pub use config::{
+    BindName, Config, Controllers, DirectoryKind, Discover, ForestConfig, HostPort, SiteName, Timeouts, Trust,
+};
 pub use service::{ServeError, serve};
 pub use trust::{EnrolError, EnrolledIdentity, Enrolment, enrol};
 

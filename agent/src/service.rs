@@ -50,11 +50,13 @@ pub async fn serve(
     let identity = Identity::load(seams.disk.as_ref(), &config.state)?;
     let forests = Arc::new(Forests::open(&config.forests, config.timeouts, &seams)?);
     for domain in &identity.domains {
-        if forests.of(domain).is_none() {
+        if !forests.serves(domain) {
             tracing::warn!(%domain, "enrolled for a domain that no configured forest answers for");
         }
     }
     tracing::info!(agent = %identity.agent, tenant = %identity.tenant, version = crate::VERSION, "agent starts");
+    // Within a bound, and before requests can come.
+    let sought = forests.find().await;
     let grace = config.timeouts.drain + END_WAIT_MAX;
     let tasks = Tasks::new();
     let own = Seams {
@@ -63,6 +65,8 @@ pub async fn serve(
     };
     let channel = Channel::new(config, identity, forests.clone(), own, ready)?;
     tasks.spawn("channel", channel.run(stop.clone()));
+    let (found, keeping) = (forests.clone(), stop.clone());
+    tasks.spawn("discovery", async move { found.keep(sought, keeping).await });
     let sweeping = stop.clone();
     tasks.spawn("sweep", async move { forests.sweep(sweeping).await });
     tasks.run_until(&stop, grace).await?;

@@ -4,7 +4,7 @@
 use postern_cloud::admin::Administration;
 use postern_cloud::tenants::{NewUser, Tenant, TenantsError};
 use postern_directory_mock::DirectoryHandle;
-use postern_proto::ids::{ClientId, Malformed, ObjectId};
+use postern_proto::ids::{ClientId, Malformed, ObjectId, TenantId};
 use postern_proto::names::DomainName;
 use zeroize::Zeroizing;
 
@@ -45,17 +45,31 @@ pub(crate) async fn set_up(
 ) -> Result<SetUp, SetUpError> {
     let tenants = admin.tenants();
     let tenant = tenants.create(name.parse()?, tell_locked).await?;
-    let domain: DomainName = directory.read(|domain| domain.dns_name().parse())?;
-    tenants.create_domain(tenant.id, domain.clone()).await?;
-    for batch in users(directory)?.chunks(IMPORT_BATCH) {
-        tenants.import(tenant.id, batch.to_vec()).await?;
-    }
+    let domain = add_directory(admin, tenant.id, directory).await?;
     let (client, secret) = tenants.create_client(tenant.id, client.to_owned()).await?;
     Ok(SetUp {
         tenant,
         domain,
         client: (client.id, Zeroizing::new(secret.plaintext_text().to_string())),
     })
+}
+
+/// Gives a tenant the domain of a directory, and its users.
+///
+/// # Errors
+/// [`SetUpError`] says what is wrong with the plan.
+pub(crate) async fn add_directory(
+    admin: &Administration,
+    tenant: TenantId,
+    directory: &DirectoryHandle,
+) -> Result<DomainName, SetUpError> {
+    let tenants = admin.tenants();
+    let domain: DomainName = directory.read(|domain| domain.dns_name().parse())?;
+    tenants.create_domain(tenant, domain.clone()).await?;
+    for batch in users(directory)?.chunks(IMPORT_BATCH) {
+        tenants.import(tenant, batch.to_vec()).await?;
+    }
+    Ok(domain)
 }
 
 fn users(directory: &DirectoryHandle) -> Result<Vec<NewUser>, Malformed> {

@@ -3,6 +3,7 @@
 //! A connection carries one bind at a time, because LDAP forbids a second one, and is thrown away
 //! after a time-out, because a bind cannot be taken back.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ const PROBE_AFTER: Duration = Duration::from_secs(30);
 pub struct LdapSettings {
     /// Where it is; the host must stand in its certificate.
     pub controller: HostPort,
+    /// The host's addresses, tried one after the other; as the system resolves the name if there are none.
+    pub addresses: Vec<IpAddr>,
     /// How connections are protected.
     pub protection: LdapProtection,
     /// How users are bound.

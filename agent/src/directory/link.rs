@@ -12,7 +12,8 @@ use std::time::Instant;
 use futures::FutureExt as _;
 use ldap3::controls::RawControl;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, SearchOptions, StdStream};
-use postern_kit::net::LdapStream;
+use postern_kit::clock::monotonic;
+use postern_kit::net::{LdapLink, LdapStream};
 use postern_proto::ids::ObjectId;
 use postern_proto::names::OnPremisesName;
 use postern_proto::verdict::{Unavailable, Verdict};
@@ -21,7 +22,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::ldap::{Pool, connection_ended};
 use super::policy::{PASSWORD_POLICY, PolicyAnswer};
-use crate::config::{BindName, DirectoryKind};
+use crate::config::{BindName, DirectoryKind, HostPort};
 
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -100,16 +101,7 @@ async fn closed(socket: &AsyncFd<OwnedFd>) {
 impl Link {
     /// Connects, does TLS and starts the connection's task.
     pub(super) async fn open(pool: &Arc<Pool>, until: Instant) -> Result<Self, BoxedError> {
-        let settings = &pool.settings;
-        let connect = pool.seams.net.connect_ldap(
-            &settings.controller.host,
-            settings.controller.port,
-            settings.protection,
-            settings.tls.clone(),
-        );
-        let link = tokio::time::timeout_at(until.into(), connect)
-            .await
-            .map_err(|_| Failed::TimedOut)??;
+        let link = connect(pool, until).await?;
         let (stream, socket) = match link.stream {
             LdapStream::Tcp(stream) => {
                 let socket = OwnedFd::from(stream.try_clone()?);
@@ -255,6 +247,33 @@ impl Link {
             }
         }
         Ok(None)
+    }
+}
+
+/// Dials the controller, each of its known addresses within its share of the time.
+async fn connect(pool: &Pool, until: Instant) -> Result<LdapLink, BoxedError> {
+    let settings = &pool.settings;
+    let HostPort { host, port } = &settings.controller;
+    let dial = async |host: &str, until: Instant| -> Result<LdapLink, BoxedError> {
+        let net = &pool.seams.net;
+        let dialled = net.connect_ldap(host, *port, settings.protection, settings.tls.clone());
+        let dialled = tokio::time::timeout_at(until.into(), dialled).await;
+        Ok(dialled.map_err(|_| Failed::TimedOut)??)
+    };
+    let mut outcome = None;
+    let mut left = u32::try_from(settings.addresses.len()).unwrap_or(u32::MAX);
+    for address in &settings.addresses {
+        let now = monotonic();
+        let share = until.saturating_duration_since(now) / left.max(1);
+        match dial(&address.to_string(), now + share).await {
+            Ok(link) => return Ok(link.named(host, *port)),
+            Err(error) => outcome = Some(error),
+        }
+        left -= 1;
+    }
+    match outcome {
+        Some(error) => Err(error),
+        None => dial(host, until).await,
     }
 }
 

@@ -1,34 +1,37 @@
-//! Which directory answers for a domain, and which of its controllers is asked.
+//! Which directory answers for a user, and which of its controllers is asked.
 //!
 //! A controller that cannot be connected is avoided for a while and the next one is asked
 //! instead; once a bind was sent its outcome stands, and no second controller sees the password.
 
 mod core;
+mod discovery;
+mod forest;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::join_all;
 use postern_kit::Seams;
 use postern_kit::clock::monotonic;
-use postern_kit::random::Random;
+use postern_kit::net::LdapProtection;
 use postern_kit::tls::{self, ServerTrust, TlsError, Versions};
-use postern_proto::names::DomainName;
-use postern_proto::verdict::{NotAsked, Unavailable, Verdict, VerdictReport};
+use postern_proto::names::{DomainName, OnPremisesName};
 use tokio_util::sync::CancellationToken;
 
-use self::core::Health;
-use crate::config::{ForestConfig, Timeouts, Trust};
-use crate::directory::{Directory, LdapDirectory, LdapSettings, NotReady, NotSent, Question};
+use self::core::routes::{self, NoRoute, Routes};
+use self::discovery::Discovery;
+use crate::config::{Controllers, ForestConfig, Timeouts, Trust};
+use crate::directory::{LdapDirectory, LdapSettings};
+
+pub use self::forest::Forest;
 
 /// How often connections that nobody uses are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
-/// Connections that are tried on one controller when they turn out dead before the bind is
-/// written: the one that was idle, and a new one.
-const CONNECTION_TRIES: usize = 2;
+/// Where controllers listen for LDAPS. Their records tell the port of plain LDAP only.
+const LDAPS_PORT: u16 = 636;
 
 /// Why a forest cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,66 +56,157 @@ pub enum ForestError {
     },
 }
 
-/// All forests, by the domains that they answer for.
+/// Why no forest can be asked about a user. The user is told nothing of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Unrouted {
+    /// No forest answers for the domain, nor for the name's suffix.
+    #[error("no forest here answers for domain {domain}{}", .suffix.as_ref().map(|suffix| format!(", nor for suffix {}", suffix.as_str())).unwrap_or_default())]
+    Unknown {
+        /// The user's domain in the cloud.
+        domain: DomainName,
+        /// The suffix of the user's name in the directory.
+        suffix: Option<DomainName>,
+    },
+    /// Several forests claim them.
+    #[error("{claimed} is claimed by several forests: {}", forests.join(", "))]
+    Ambiguous {
+        /// What they claim.
+        claimed: DomainName,
+        /// Their names.
+        forests: Vec<String>,
+    },
+}
+
+/// All forests, by what they answer for.
 #[derive(Debug)]
 pub struct Forests {
-    by_domain: BTreeMap<DomainName, Arc<Forest>>,
+    routes: Routes,
     all: Vec<Arc<Forest>>,
+    discoveries: Vec<Discovery>,
+}
+
+/// A forest and what it answers for.
+#[derive(Debug)]
+pub struct Claim {
+    /// Domains of users; suffixes of their names as well.
+    pub domains: Vec<DomainName>,
+    /// More suffixes of names.
+    pub suffixes: Vec<DomainName>,
+    /// Who answers.
+    pub forest: Forest,
 }
 
 impl Forests {
-    /// From the configuration, with LDAP.
+    /// From the configuration, with LDAP. Controllers that are to be discovered are not yet known, see [`Forests::find`].
     ///
     /// # Errors
     /// [`ForestError`] for trusted certificates that cannot be read or used.
     pub fn open(configs: &[ForestConfig], timeouts: Timeouts, seams: &Seams) -> Result<Self, ForestError> {
-        let mut all = Vec::new();
+        let mut claims = Vec::new();
+        let mut discoveries = Vec::new();
         for config in configs {
-            let tls = client_tls(config, seams)?;
-            let controllers = config.controllers.iter().map(|controller| {
-                let settings = LdapSettings {
-                    controller: controller.clone(),
-                    protection: config.protection,
-                    bind_name: config.bind_name.clone(),
-                    kind: config.kind,
-                    tls: tls.clone(),
-                    probe: timeouts.probe,
-                };
-                let directory: Box<dyn Directory> = Box::new(LdapDirectory::new(settings, seams.clone()));
+            let make = maker(config, timeouts, seams)?;
+            let (listed, discover) = match &config.controllers {
+                Controllers::Listed(listed) => (listed.as_slice(), None),
+                Controllers::Discovered(discover) => (Default::default(), Some(discover.clone())),
+            };
+            let listed = listed.iter().map(|controller| {
+                let directory = make(controller.clone(), Vec::new());
                 (controller.to_string(), directory)
             });
-            all.push((
-                config.domains.clone(),
-                Forest::new(
-                    &config.name,
-                    controllers.collect(),
-                    timeouts.connect,
-                    seams.random.clone(),
-                ),
-            ));
+            let random = seams.random.clone();
+            let forest = Forest::new(&config.name, listed.collect(), timeouts.connect, random.clone());
+            claims.push(Claim {
+                domains: config.domains.clone(),
+                suffixes: config.suffixes.clone(),
+                forest,
+            });
+            discoveries.push(discover.map(|discover| {
+                let port = discover.port.or(match config.protection {
+                    LdapProtection::Ldaps => Some(LDAPS_PORT),
+                    LdapProtection::StartTls => None,
+                });
+                let dns = seams.dns.clone();
+                move |forest| Discovery::new(forest, discover, port, dns, random, make)
+            }));
         }
-        Ok(Self::new(all))
+        let mut forests = Self::new(claims);
+        let found = forests.all.iter().cloned().zip(discoveries);
+        forests.discoveries = found.filter_map(|(forest, make)| Some(make?(forest))).collect();
+        Ok(forests)
     }
 
-    /// From forests and the domains that each answers for.
-    pub fn new(forests: Vec<(Vec<DomainName>, Forest)>) -> Self {
-        let (mut by_domain, mut all) = (BTreeMap::new(), Vec::new());
-        for (domains, forest) in forests {
-            let forest = Arc::new(forest);
-            by_domain.extend(domains.into_iter().map(|domain| (domain, forest.clone())));
-            all.push(forest);
+    /// From forests and what each answers for.
+    pub fn new(claims: Vec<Claim>) -> Self {
+        let (mut routes, mut all) = (Routes::default(), Vec::new());
+        for (place, claim) in claims.into_iter().enumerate() {
+            claim
+                .domains
+                .iter()
+                .for_each(|domain| routes.add_domain(domain, place));
+            claim
+                .suffixes
+                .iter()
+                .for_each(|suffix| routes.add_suffix(suffix, place));
+            all.push(Arc::new(claim.forest));
         }
-        Self { by_domain, all }
+        Self {
+            routes,
+            all,
+            discoveries: Vec::new(),
+        }
     }
 
-    /// The forest that answers for a domain.
-    pub fn of(&self, domain: &DomainName) -> Option<&Arc<Forest>> {
-        self.by_domain.get(domain)
+    /// The forest of a user, by domain and name: the name's suffix decides, and where no forest claims it, the domain.
+    ///
+    /// # Errors
+    /// [`Unrouted`] if that is not one forest.
+    pub fn of(&self, domain: &DomainName, name: &OnPremisesName) -> Result<&Arc<Forest>, Unrouted> {
+        let unknown = || Unrouted::Unknown {
+            domain: domain.clone(),
+            suffix: routes::suffix(name),
+        };
+        match self.routes.find(domain, name) {
+            Ok(place) => self.all.get(place).ok_or_else(unknown),
+            Err(NoRoute::Unknown) => Err(unknown()),
+            Err(NoRoute::Ambiguous { claimed, forests }) => {
+                let named = forests.into_iter().filter_map(|place| self.all.get(place));
+                Err(Unrouted::Ambiguous {
+                    claimed,
+                    forests: named.map(|forest| forest.name().to_owned()).collect(),
+                })
+            }
+        }
+    }
+
+    /// Whether any forest answers for users of a domain.
+    pub fn serves(&self, domain: &DomainName) -> bool {
+        self.routes.serves(domain)
     }
 
     /// Every forest, in the order of the configuration.
     pub fn all(&self) -> &[Arc<Forest>] {
         &self.all
+    }
+
+    /// Looks up the controllers that are to be discovered, once. What fails is logged, and comes right later.
+    ///
+    /// # Cancellation
+    /// Safe to drop.
+    pub async fn find(&self) -> Sought {
+        let waits = join_all(self.discoveries.iter().map(Discovery::ask)).await;
+        Sought(waits)
+    }
+
+    /// Keeps the lists of controllers as they are found, from what was found at first, until `stop`.
+    ///
+    /// # Cancellation
+    /// Safe to drop.
+    pub async fn keep(&self, Sought(waits): Sought, stop: CancellationToken) {
+        let kept = self.discoveries.iter().zip(waits);
+        join_all(kept.map(|(discovery, wait)| discovery.keep(wait, &stop))).await;
+        // Without any, too: a task that ends ends the others.
+        stop.cancelled().await;
     }
 
     /// Gives up connections that nobody uses, until `stop`.
@@ -125,10 +219,30 @@ impl Forests {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(SWEEP_EVERY) => {}
             }
-            let controllers = self.all.iter().flat_map(|forest| &forest.controllers);
-            controllers.for_each(|(_, directory)| directory.sweep(monotonic()));
+            self.all.iter().for_each(|forest| forest.sweep(monotonic()));
         }
     }
+}
+
+/// What a first look found: for how long each list holds.
+#[derive(Debug)]
+pub struct Sought(Vec<Duration>);
+
+/// What makes the adapters of a forest's controllers.
+fn maker(config: &ForestConfig, timeouts: Timeouts, seams: &Seams) -> Result<discovery::Make, ForestError> {
+    let (config, tls, seams) = (config.clone(), client_tls(config, seams)?, seams.clone());
+    Ok(Box::new(move |controller, addresses| {
+        let settings = LdapSettings {
+            controller,
+            addresses,
+            protection: config.protection,
+            bind_name: config.bind_name.clone(),
+            kind: config.kind,
+            tls: tls.clone(),
+            probe: timeouts.probe,
+        };
+        Box::new(LdapDirectory::new(settings, seams.clone()))
+    }))
 }
 
 fn client_tls(config: &ForestConfig, seams: &Seams) -> Result<Arc<tls::ClientTls>, ForestError> {
@@ -150,162 +264,4 @@ fn client_tls(config: &ForestConfig, seams: &Seams) -> Result<Arc<tls::ClientTls
     };
     // Directories of the last decade may lack 1.3.
     tls::client(trust, None, Versions::Tls12And13, &[], seams.clock.clone()).map_err(unusable)
-}
-
-/// One directory with its controllers.
-#[derive(Debug)]
-pub struct Forest {
-    name: String,
-    controllers: Vec<(String, Box<dyn Directory>)>,
-    health: Mutex<Health>,
-    connect_wait_max: Duration,
-    random: Arc<dyn Random>,
-}
-
-impl Forest {
-    /// A forest of these controllers, each with its name for reports, the preferred one first.
-    pub fn new(
-        name: &str,
-        controllers: Vec<(String, Box<dyn Directory>)>,
-        connect_wait_max: Duration,
-        random: Arc<dyn Random>,
-    ) -> Self {
-        Self {
-            name: name.to_owned(),
-            health: Mutex::new(Health::new(controllers.len())),
-            controllers,
-            connect_wait_max,
-            random,
-        }
-    }
-
-    /// Its name in logs.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Whether each controller can be connected now, in order.
-    ///
-    /// # Cancellation
-    /// Safe to drop.
-    pub async fn reach(&self) -> Vec<(&str, Result<(), NotReady>)> {
-        let mut all = Vec::new();
-        for (name, directory) in &self.controllers {
-            let until = monotonic() + self.connect_wait_max;
-            all.push((name.as_str(), directory.connection(until).await.map(|_| ())));
-        }
-        all
-    }
-
-    /// Asks one controller. The report comes at `deadline` at the latest; its wait counts from `received`.
-    ///
-    /// # Cancellation
-    /// Dropping it closes the connection in use; the directory may have been asked.
-    pub async fn check(&self, mut question: Question, received: Instant, deadline: Instant) -> VerdictReport {
-        let mut busy = false;
-        let order = self.health().choose(monotonic());
-        for index in order {
-            let Some((controller, directory)) = self.controllers.get(index) else {
-                continue;
-            };
-            for _ in 0..CONNECTION_TRIES {
-                let now = monotonic();
-                if now >= deadline {
-                    return VerdictReport::bare(Verdict::NotAsked(NotAsked::Late));
-                }
-                let connection = match directory
-                    .connection(deadline.min(now + self.connect_wait_max))
-                    .await
-                {
-                    Ok(connection) => connection,
-                    Err(NotReady::Busy) => {
-                        busy = true;
-                        break;
-                    }
-                    // It was given less than its time: that says nothing about it.
-                    Err(NotReady::Unreachable(_)) if monotonic() >= deadline => {
-                        return VerdictReport::bare(Verdict::NotAsked(NotAsked::Late));
-                    }
-                    Err(error @ NotReady::Unreachable(_)) => {
-                        self.unreachable(index, controller, &error);
-                        break;
-                    }
-                };
-                if monotonic() >= deadline {
-                    return VerdictReport::bare(Verdict::NotAsked(NotAsked::Late));
-                }
-                match connection.ask(question, deadline).await {
-                    Err(NotSent(unasked)) => question = unasked,
-                    Ok(reply) => {
-                        self.learn(index, controller, reply.verdict);
-                        return VerdictReport {
-                            verdict: reply.verdict,
-                            ldap_result: reply.ldap_result,
-                            sub_code: reply.sub_code,
-                            controller: Some(controller.clone()),
-                            wait: reply.sent.saturating_duration_since(received),
-                            bind: reply.bind,
-                        };
-                    }
-                }
-            }
-        }
-        let why = if monotonic() >= deadline {
-            NotAsked::Late
-        } else if busy {
-            NotAsked::Busy
-        } else {
-            NotAsked::NoController
-        };
-        VerdictReport::bare(Verdict::NotAsked(why))
-    }
-
-    fn unreachable(&self, index: usize, controller: &str, error: &NotReady) {
-        if let Some(avoided_ms) = self.avoid(index) {
-            tracing::warn!(
-                forest = self.name,
-                controller,
-                avoided_ms,
-                error = postern_kit::telemetry::chain(error),
-                "domain controller cannot be reached"
-            );
-        }
-    }
-
-    fn learn(&self, index: usize, controller: &str, verdict: Verdict) {
-        match verdict {
-            Verdict::Unavailable(why) => match why {
-                Unavailable::TimedOut | Unavailable::ConnectionLost | Unavailable::DirectoryDeclined => {
-                    if let Some(avoided_ms) = self.avoid(index) {
-                        tracing::warn!(
-                            forest = self.name,
-                            controller,
-                            avoided_ms,
-                            reason = verdict.reason_name(),
-                            "domain controller does not judge"
-                        );
-                    }
-                }
-                // An answer, if an odd one.
-                Unavailable::DirectoryFault | Unavailable::ObjectUnknown => {}
-            },
-            Verdict::NotAsked(_) => {}
-            Verdict::Accepted
-            | Verdict::Wrong
-            | Verdict::RightBut(_)
-            | Verdict::Locked
-            | Verdict::Restricted
-            | Verdict::OtherObject => self.health().succeeded(index),
-        }
-    }
-
-    /// For how many milliseconds the controller is avoided from now, if that is news.
-    fn avoid(&self, index: usize) -> Option<u64> {
-        let wait = self.health().failed(index, monotonic(), self.random.as_ref())?;
-        Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

@@ -28,9 +28,13 @@ pub async fn validate(
         password,
     } = request;
     tracing::debug!(request = %header.request, domain = %header.domain, "request taken");
-    let Some(forest) = forests.of(&header.domain) else {
-        tracing::warn!(domain = %header.domain, "request for a domain that no forest here answers for");
-        return VerdictReport::bare(Verdict::NotAsked(NotAsked::UnknownDomain));
+    let forest = match forests.of(&header.domain, &name) {
+        Ok(forest) => forest,
+        Err(error) => {
+            // The cloud asks for what this agent was enrolled for: the administrator has something to put right.
+            tracing::error!(request = %header.request, %error, "no forest can be asked");
+            return VerdictReport::bare(Verdict::NotAsked(NotAsked::UnknownDomain));
+        }
     };
     let report = forest
         .check(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postern_agent::directory::Question;
 use postern_agent::forests::{Forest, Forests};
-use postern_agent::{BindName, DirectoryKind, ForestConfig, HostPort, Timeouts, Trust};
+use postern_agent::{BindName, Controllers, DirectoryKind, ForestConfig, HostPort, Timeouts, Trust};
 use postern_directory_mock::{AccountState, Directory, Flavour, Server, ServerOptions, User};
 use postern_kit::Seams;
 use postern_kit::clock::monotonic;
@@ -304,7 +304,8 @@ impl Way {
         let config = ForestConfig {
             name: "corp".to_owned(),
             domains: vec![DOMAIN.parse().unwrap()],
-            controllers: controllers.collect(),
+            suffixes: Vec::new(),
+            controllers: Controllers::Listed(controllers.collect()),
             protection: self.protection,
             bind_name: self.bind_name,
             kind: self.kind,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use postern_agent::directory::{Connection, Directory, NotReady, NotSent, Question, Reply};
-use postern_agent::forests::{Forest, Forests};
+use postern_agent::forests::{Claim, Forest, Forests};
 use postern_kit::clock::{monotonic, sleep_until};
 use postern_kit::random::Random;
 use postern_proto::verdict::{NotAsked, Obstacle, Unavailable, Verdict, VerdictReport};
@@ -30,6 +30,8 @@ enum Act {
     Full,
     /// The connection turns out dead before the bind is written.
     Dead,
+    /// The bind is written, and no answer comes.
+    Hangs,
     /// Answers the bind.
     Says(Verdict),
 }
@@ -95,29 +97,34 @@ impl Directory for Puppet {
                 sleep_until(until).await;
                 Err(NotReady::Busy)
             }
-            Act::Dead => Ok(Box::new(Opened(self.clone(), None))),
-            Act::Says(verdict) => Ok(Box::new(Opened(self.clone(), Some(verdict)))),
+            Act::Dead | Act::Hangs | Act::Says(_) => Ok(Box::new(Opened(self.clone(), act))),
         }
     }
 
     fn sweep(&self, _: Instant) {}
 }
 
-struct Opened(Puppet, Option<Verdict>);
+struct Opened(Puppet, Act);
 
 #[async_trait]
 impl Connection for Opened {
-    async fn ask(self: Box<Self>, question: Question, _: Instant) -> Result<Reply, NotSent> {
-        let Some(verdict) = self.1 else {
-            return Err(NotSent(question));
+    async fn ask(self: Box<Self>, question: Question, deadline: Instant) -> Result<Reply, NotSent> {
+        let sent = monotonic();
+        let verdict = match self.1 {
+            Act::Says(verdict) => verdict,
+            Act::Hangs => Verdict::Unavailable(Unavailable::TimedOut),
+            _ => return Err(NotSent(question)),
         };
         self.0.0.lock().unwrap().asked += 1;
+        if matches!(self.1, Act::Hangs) {
+            sleep_until(deadline).await;
+        }
         Ok(Reply {
             verdict,
             ldap_result: 0,
             sub_code: 0,
-            sent: monotonic(),
-            bind: Duration::ZERO,
+            sent,
+            bind: monotonic() - sent,
         })
     }
 }
@@ -184,8 +191,9 @@ async fn a_controller_that_is_down_is_avoided_and_used_again_later() {
     tokio::time::advance(SECOND).await;
     assert_eq!(answers(&forest).await.unwrap(), "dc2");
     tokio::time::advance(SECOND).await;
-    assert_eq!(answers(&forest).await.unwrap(), "dc1");
-    assert_eq!(answers(&forest).await.unwrap(), "dc1");
+    for _ in 0..5 {
+        assert_eq!(answers(&forest).await.unwrap(), "dc1");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,6 +220,31 @@ async fn two_deaf_controllers_leave_time_for_the_third() {
     let report = check(&forest, SHARE).await;
     assert_eq!(report.controller.unwrap(), "dc3");
     assert_eq!(report.wait, CONNECT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_hangs_costs_those_who_came_in_its_first_second() {
+    let (dc1, dc2) = (Puppet::new([Act::Hangs]), Puppet::new([ACCEPTS]));
+    let forest = forest(&[&dc1, &dc2]);
+    // One sign-in every 100 ms, for 40 s.
+    let sign_ins = (0..400_u32).map(|number| {
+        let forest = &forest;
+        async move {
+            tokio::time::sleep(Duration::from_millis(100) * number).await;
+            check(forest, SHARE).await
+        }
+    });
+    let reports = futures::future::join_all(sign_ins).await;
+    let lost = reports
+        .iter()
+        .filter(|report| report.verdict != Verdict::Accepted);
+    // Ten in the first second, and then one for each trial, at 5, 11, 19 and 31 s: 4 s of hanging and 1, 2, 4, 8 s apart.
+    assert_eq!(lost.count(), 10 + 4);
+    let waited = reports
+        .iter()
+        .filter(|report| report.verdict == Verdict::Accepted);
+    assert!(waited.map(|report| report.wait).max().unwrap() < Duration::from_millis(10));
+    assert_eq!(dc1.asked() + dc2.asked(), 400, "each password was shown to one");
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,8 +283,11 @@ async fn a_dead_connection_is_replaced_and_the_password_is_shown_once() {
     assert_eq!((dc1.tried(), dc1.asked(), dc2.tried()), (2, 1, 0));
 
     let (dc1, dc2) = (Puppet::new([Act::Dead]), Puppet::new([ACCEPTS]));
-    assert_eq!(answers(&forest(&[&dc1, &dc2])).await.unwrap(), "dc2");
-    assert_eq!((dc1.tried(), dc1.asked(), dc2.asked()), (2, 0, 1));
+    let forest = forest(&[&dc1, &dc2]);
+    for _ in 0..2 {
+        assert_eq!(answers(&forest).await.unwrap(), "dc2");
+    }
+    assert_eq!((dc1.tried(), dc1.asked(), dc2.asked()), (2, 0, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -308,20 +344,42 @@ async fn a_late_request_is_not_asked_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_domain_is_asked_about_in_its_own_forest() {
+async fn a_user_is_asked_about_in_his_own_forest() {
     let (corp, lab) = (Puppet::new([ACCEPTS]), Puppet::new([ACCEPTS]));
     let domain = |name: &str| name.parse().unwrap();
     let forests = Forests::new(vec![
-        (
-            vec![domain("corp.example.test"), domain("example.test")],
-            forest(&[&corp]),
-        ),
-        (vec![domain("lab.example.test")], forest(&[&lab])),
+        Claim {
+            domains: vec![domain("corp.example.test"), domain("example.test")],
+            suffixes: vec![domain("alt.example.test"), domain("merged.test")],
+            forest: forest(&[&corp]),
+        },
+        Claim {
+            domains: vec![domain("lab.example.test")],
+            suffixes: vec![domain("merged.test")],
+            forest: forest(&[&lab]),
+        },
     ]);
-    for name in ["corp.example.test", "Example.TEST"] {
-        check(forests.of(&domain(name)).unwrap(), SHARE).await;
+    let of = |of: &str, name: &str| forests.of(&domain(of), &name.parse().unwrap());
+    for (of_domain, name) in [
+        ("corp.example.test", "alice@corp.example.test"),
+        ("Example.TEST", "alice@corp.local"),
+        ("lab.example.test", "alice@alt.example.test"),
+    ] {
+        check(of(of_domain, name).unwrap(), SHARE).await;
     }
-    check(forests.of(&domain("lab.example.test")).unwrap(), SHARE).await;
-    assert_eq!((corp.asked(), lab.asked()), (2, 1));
-    assert!(forests.of(&domain("other.corp.example.test")).is_none());
+    check(of("corp.example.test", "bob@lab.example.test").unwrap(), SHARE).await;
+    assert_eq!((corp.asked(), lab.asked()), (3, 1));
+    let said = |of_domain, name| of(of_domain, name).unwrap_err().to_string();
+    assert_eq!(
+        said("sub.corp.example.test", "eve@other.test"),
+        "no forest here answers for domain sub.corp.example.test, nor for suffix other.test"
+    );
+    assert_eq!(
+        said("nowhere.test", "CN=eve,DC=nowhere,DC=test"),
+        "no forest here answers for domain nowhere.test"
+    );
+    assert_eq!(
+        said("corp.example.test", "carol@merged.test"),
+        "merged.test is claimed by several forests: corp, corp"
+    );
 }

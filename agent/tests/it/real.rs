@@ -178,7 +178,7 @@ impl Real {
 }
 
 /// The variable that says whether there is such a directory.
-fn present(name: &str) -> Option<String> {
+pub(crate) fn present(name: &str) -> Option<String> {
     let value = std::env::var(name).ok();
     if value.is_none() {
         let required = std::env::var("POSTERN_REAL").is_ok_and(|value| value == "required");

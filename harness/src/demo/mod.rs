@@ -7,7 +7,7 @@ mod story;
 
 use std::net::SocketAddr;
 
-use postern_directory_mock::{Directory, Policy, User};
+use postern_directory_mock::{Directory, Policy, ServerOptions, User};
 use postern_kit::Seams;
 
 use crate::lab::{Lab, LabError, TenantPlan, Topology};
@@ -20,6 +20,16 @@ pub use story::{Scene, play, report};
 /// The demo's tenant and domain.
 const TENANT: &str = "contoso";
 const DOMAIN: &str = "corp.example.com";
+
+/// The domain of a forest that the demo's trusts, and its one user: sAMAccountName and password.
+const PARTNER: &str = "partner.example.org";
+const GUEST: (&str, &str) = ("pia", "Visiting-Badge-12");
+
+fn partner() -> Directory {
+    let (sam, password) = GUEST;
+    let guest = User::new(sam, password).upn(&format!("{sam}@{PARTNER}"));
+    Directory::builder(PARTNER, "PARTNER").users([guest]).build()
+}
 
 /// A user for each state, and a crowd if there is to be one.
 fn directory(with_crowd: bool) -> Directory {
@@ -45,13 +55,16 @@ fn crowd() -> impl Iterator<Item = (String, String)> + Clone {
     })
 }
 
-/// Starts the story's lab: one tenant with two agents, a directory with one user per state.
+/// Starts the story's lab: one tenant with two agents, a directory with one user per state and two controllers, and a
+/// partner's forest.
 ///
 /// # Errors
 /// [`LabError`] names the part that does not start.
 pub async fn start(public_listen: SocketAddr, seams: Seams) -> Result<Lab, LabError> {
     let tenant = TenantPlan {
         agents: 2,
+        standby: vec![ServerOptions::default()],
+        partners: vec![partner()],
         ..TenantPlan::new(TENANT, directory(false))
     };
     Lab::start(

@@ -1,13 +1,15 @@
 //! A story that plays itself: each user signs in by page and by programme, with the right password
-//! and with a wrong one, and strangers knock. Who watches sees what was expected and what happened.
+//! and with a wrong one, somebody from another forest too, strangers knock, and a controller goes down. Who watches sees what was expected and what happened.
 
 use std::time::{Duration, Instant};
 
 use comfy_table::{Table, presets};
+use postern_directory_mock::Accepting;
 use postern_kit::clock::monotonic;
 use postern_proto::wire::signin::sign_in_response::Outcome;
 
 use super::people::{Person, people};
+use super::{GUEST, PARTNER};
 use crate::client::{Browser, ClientError, Page, Programme};
 use crate::lab::Lab;
 
@@ -46,6 +48,7 @@ pub async fn play(lab: &Lab) -> Result<Vec<Scene>, ClientError> {
     for person in people() {
         scenes.extend(stage.person(&person).await);
     }
+    scenes.extend(stage.guest().await);
     let strangers = [
         ("nobody", "no such user", stage.domain.as_str()),
         ("ada", "no such domain", "elsewhere.example"),
@@ -63,6 +66,12 @@ pub async fn play(lab: &Lab) -> Result<Vec<Scene>, ClientError> {
                 .await,
         );
     }
+    let first = &tenant.directory;
+    first.faults().set_accepting(Accepting::Close);
+    first.connections().disconnect_all(false);
+    first.connections().wait_until(|counts| counts.open == 0).await;
+    scenes.extend(stage.without_the_first_controller().await);
+    first.faults().clear();
     Ok(scenes)
 }
 
@@ -81,6 +90,37 @@ impl Stage {
             self.page(&username, what, right, person.right).await,
             self.call(&username, what, right, person.right).await,
             self.page(&username, what, ("wrong", "Not-The-Passw0rd"), person.wrong)
+                .await,
+        ]
+    }
+
+    /// Somebody whom another forest knows.
+    async fn guest(&self) -> [Scene; 3] {
+        let (sam, password) = GUEST;
+        let (username, what) = (format!("{sam}@{PARTNER}"), "of a partner's forest");
+        self.both(&username, what, password).await
+    }
+
+    /// The agents have the second one left.
+    async fn without_the_first_controller(&self) -> Vec<Scene> {
+        let anybody = people()
+            .into_iter()
+            .find(|person| person.right == Outcome::SignedIn);
+        let Some(person) = anybody else {
+            return Vec::new();
+        };
+        let username = person.username(&self.domain);
+        let scenes = self.both(&username, "while a controller is down", person.password);
+        scenes.await.into()
+    }
+
+    /// Somebody who may sign in.
+    async fn both(&self, username: &str, what: &'static str, password: &str) -> [Scene; 3] {
+        let right = ("right", password);
+        [
+            self.page(username, what, right, Outcome::SignedIn).await,
+            self.call(username, what, right, Outcome::SignedIn).await,
+            self.page(username, what, ("wrong", "Not-The-Passw0rd"), Outcome::Refused)
                 .await,
         ]
     }

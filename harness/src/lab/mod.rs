@@ -65,6 +65,10 @@ pub struct TenantPlan {
     pub directory: Directory,
     /// How the directory's controller serves.
     pub options: ServerOptions,
+    /// How more controllers of the directory serve, in the order in which the agents ask them if they must.
+    pub standby: Vec<ServerOptions>,
+    /// Directories of other forests, each of a domain of its own. Their users are users of the tenant, too.
+    pub partners: Vec<Directory>,
     /// How the agents connect to it.
     pub protection: LdapProtection,
     /// How the agents name users in a bind.
@@ -83,6 +87,8 @@ impl TenantPlan {
             tell_locked: true,
             directory,
             options: ServerOptions::default(),
+            standby: Vec::new(),
+            partners: Vec::new(),
             protection: LdapProtection::Ldaps,
             bind_name: BindName::Guid,
             agents: 1,
@@ -145,6 +151,10 @@ pub struct LabTenant {
     pub domain: DomainName,
     /// Its domain controller.
     pub directory: Server,
+    /// More controllers of the same directory.
+    pub standby: Vec<Server>,
+    /// Controllers of other forests, with their domains.
+    pub partners: Vec<(DomainName, Server)>,
     /// Its agents.
     pub agents: Vec<LabAgent>,
     /// A client that may call `SignIn` for it, and the client's secret.
@@ -334,6 +344,8 @@ impl Lab {
                 outcome = outcome.and(agent.stop().await);
             }
             directories.push(tenant.directory);
+            directories.extend(tenant.standby);
+            directories.extend(tenant.partners.into_iter().map(|(_, server)| server));
         }
         outcome = outcome.and(self.cloud.stop().await);
         for directory in directories {

@@ -6,22 +6,24 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use postern_agent::{
-    Attached, Config as AgentConfig, DirectoryKind, EnrolError, Enrolment, ForestConfig, HostPort, Trust,
+    Attached, Config as AgentConfig, Controllers, DirectoryKind, EnrolError, Enrolment, ForestConfig,
+    HostPort, Trust,
 };
 use postern_cloud::config::{Config as CloudConfig, LOG_KEEP_DEFAULT};
 use postern_cloud::service::Footing;
 use postern_cloud::trust::TokenError;
-use postern_directory_mock::{Server, StartError};
+use postern_directory_mock::{Server, ServerOptions, StartError};
 use postern_kit::Seams;
 use postern_kit::net::LdapProtection;
 use postern_kit::random::array;
 use postern_proto::ids::Malformed;
+use postern_proto::names::DomainName;
 use tokio::sync::watch;
 
 use super::page::{PageCertificate, PageCertificateError};
 use super::part::{Part, PartError};
 use super::{EnrolledAgent, Ground, Lab, LabAgent, LabTenant, TenantPlan, Topology, WithoutCloud};
-use crate::set_up::{SetUp, SetUpError, set_up};
+use crate::set_up::{SetUp, SetUpError, add_directory, set_up};
 
 /// Life of the lab's enrolment tokens: they are used at once.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(10 * 60);
@@ -158,21 +160,36 @@ async fn tenant(lab: &Lab, plan: TenantPlan) -> Result<LabTenant, LabError> {
         tell_locked,
         directory,
         options,
+        standby: standby_options,
+        partners: partner_directories,
         protection,
         bind_name,
         agents: _,
         timeouts,
     } = plan;
     let directory = Server::start(directory, options, lab.seams()).await?;
+    let mut standby = Vec::new();
+    for options in standby_options {
+        let shared = directory.directory().clone();
+        standby.push(Server::start_shared(shared, options, lab.seams()).await?);
+    }
     let SetUp {
         tenant,
         domain,
         client,
     } = set_up(&lab.admin, name, tell_locked, directory.directory(), "lab").await?;
+    let mut partners = Vec::new();
+    for directory in partner_directories {
+        let server = Server::start(directory, ServerOptions::default(), lab.seams()).await?;
+        let domain = add_directory(&lab.admin, tenant.id, server.directory()).await?;
+        partners.push((domain, server));
+    }
     Ok(LabTenant {
         tenant,
         domain,
         directory,
+        standby,
+        partners,
         agents: Vec::new(),
         client,
         protection,
@@ -197,7 +214,8 @@ pub(super) async fn enrol_agent(lab: &Lab, at: usize) -> Result<EnrolledAgent, L
         tenant.tenant.name,
         uuid::Uuid::from_bytes(array(lab.seams().random.as_ref()))
     );
-    let domains = vec![tenant.domain.clone()];
+    let partners = tenant.partners.iter().map(|(domain, _)| domain.clone());
+    let domains = std::iter::once(tenant.domain.clone()).chain(partners).collect();
     let (_, token) = lab
         .admin
         .trust()
@@ -231,7 +249,7 @@ pub(super) async fn run_agent(
     let EnrolledAgent { id, state } = agent;
     let config = AgentConfig {
         timeouts: tenant.timeouts,
-        ..AgentConfig::new(state.clone(), cloud, vec![forest(tenant)?])
+        ..AgentConfig::new(state.clone(), cloud, forests(tenant)?)
     };
     let (ready, attached) = watch::channel(Attached::No);
     let part = Part::start("agent", &lab.ground.seams, |seams, stop| {
@@ -248,24 +266,41 @@ pub(super) async fn run_agent(
     Ok(())
 }
 
-fn forest(tenant: &LabTenant) -> Result<ForestConfig, LabError> {
-    let addr = match tenant.protection {
-        LdapProtection::Ldaps => tenant.directory.ldaps_addr(),
-        LdapProtection::StartTls => tenant.directory.ldap_addr(),
-    };
-    let (Some(addr), Some(root)) = (addr, tenant.directory.ca_der()) else {
-        return Err(LabError::NoListener(tenant.protection));
-    };
+/// The tenant's own forest, and its partners'.
+fn forests(tenant: &LabTenant) -> Result<Vec<ForestConfig>, LabError> {
+    let own = std::iter::once(&tenant.directory).chain(&tenant.standby);
+    let mut forests = vec![forest(tenant, &tenant.domain, own)?];
+    for (domain, server) in &tenant.partners {
+        forests.push(forest(tenant, domain, [server])?);
+    }
+    Ok(forests)
+}
+
+fn forest<'a>(
+    tenant: &LabTenant,
+    domain: &DomainName,
+    servers: impl IntoIterator<Item = &'a Server>,
+) -> Result<ForestConfig, LabError> {
+    let (mut controllers, mut roots) = (Vec::new(), Vec::new());
+    for server in servers {
+        let addr = match tenant.protection {
+            LdapProtection::Ldaps => server.ldaps_addr(),
+            LdapProtection::StartTls => server.ldap_addr(),
+        };
+        let (Some(addr), Some(root)) = (addr, server.ca_der()) else {
+            return Err(LabError::NoListener(tenant.protection));
+        };
+        controllers.push(local(addr));
+        roots.push(root.clone());
+    }
     Ok(ForestConfig {
-        name: tenant.domain.to_string(),
-        domains: vec![tenant.domain.clone()],
-        controllers: vec![HostPort {
-            host: "localhost".to_owned(),
-            port: addr.port(),
-        }],
+        name: domain.to_string(),
+        domains: vec![domain.clone()],
+        suffixes: Vec::new(),
+        controllers: Controllers::Listed(controllers),
         protection: tenant.protection,
         bind_name: tenant.bind_name.clone(),
         kind: DirectoryKind::ActiveDirectory,
-        trust: Trust::Certificates(vec![root.clone()]),
+        trust: Trust::Certificates(roots),
     })
 }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use postern_kit::Seams;
+use postern_kit::dns::ScriptedDns;
 use postern_kit::random::SeededRandom;
 use postern_kit::tasks::Tasks;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,7 @@ impl Host {
             clock: Arc::new(self.clock.clone()),
             random: self.random.clone(),
             net: Arc::new(self.net.clone()),
+            dns: Arc::new(ScriptedDns::default()),
             disk: Arc::new(self.disk.clone()),
             tasks: Tasks::new(),
         }

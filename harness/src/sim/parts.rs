@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use postern_agent::trust::Identity;
 use postern_agent::{
-    Attached, BindName, Config as AgentConfig, DirectoryKind, EnrolError, Enrolment, ForestConfig, HostPort,
-    Timeouts, Trust,
+    Attached, BindName, Config as AgentConfig, Controllers, DirectoryKind, EnrolError, Enrolment,
+    ForestConfig, HostPort, Timeouts, Trust,
 };
 use postern_cloud::bus::InProcess;
 use postern_cloud::config::Config as CloudConfig;
@@ -212,14 +212,16 @@ impl Agent {
         let forest = ForestConfig {
             name: self.tenant.to_string(),
             domains: vec![domain.map_err(|error| chain(&error))?],
-            controllers: self
-                .controllers
-                .iter()
-                .map(|host| HostPort {
-                    host: host.clone(),
-                    port: LDAPS_PORT,
-                })
-                .collect(),
+            suffixes: Vec::new(),
+            controllers: Controllers::Listed(
+                self.controllers
+                    .iter()
+                    .map(|host| HostPort {
+                        host: host.clone(),
+                        port: LDAPS_PORT,
+                    })
+                    .collect(),
+            ),
             protection: LdapProtection::Ldaps,
             bind_name: BindName::Guid,
             kind: DirectoryKind::ActiveDirectory,

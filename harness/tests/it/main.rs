@@ -10,6 +10,7 @@ mod drain;
 mod drain_under_load;
 mod experiments;
 mod failover;
+mod forests;
 mod import;
 mod office;
 mod overload;

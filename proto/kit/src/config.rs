@@ -132,6 +132,20 @@ impl Fields<'_> {
         }
     }
 
+    /// A table that may be absent. The outer `None` means that it is there and wrong.
+    pub fn optional_table<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
+    ) -> Option<Option<T>> {
+        if self.table.contains_key(name) {
+            self.table(name, read).map(Some)
+        } else {
+            self.asked.push(name);
+            Some(None)
+        }
+    }
+
     /// An array of tables; an absent one reads as an empty one.
     pub fn tables<T>(
         &mut self,
@@ -234,6 +248,29 @@ mod tests {
                 "forest[1].x: unknown field; known here: name",
                 "colour: unknown field; known here: listen, limit, forest",
             ]
+        );
+    }
+
+    #[test]
+    fn a_table_may_be_absent() {
+        let read = |text| {
+            parse(text, |fields| {
+                fields.optional_table("limits", |limits| limits.required::<u16>("most", "a number"))
+            })
+        };
+        assert_eq!(read("").unwrap(), None);
+        assert_eq!(read("[limits]\nmost=3").unwrap(), Some(3));
+        let wrong = read("[limits]\n[limit]").unwrap_err();
+        assert_eq!(
+            wrong.mistakes(),
+            [
+                "limits.most: missing; expected a number",
+                "limit: unknown field; known here: limits",
+            ]
+        );
+        assert_eq!(
+            read("limits=3").unwrap_err().mistakes(),
+            ["limits: expected a table, as in [limits]"]
         );
     }
 

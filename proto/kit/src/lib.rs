@@ -1,5 +1,5 @@
 //! What several parts of a networked system need alike, whatever that system is for:
-//! the seams to the outside world (clock, randomness, network, disk, tasks), TLS configurations,
+//! the seams to the outside world (clock, randomness, network, names, disk, tasks), TLS configurations,
 //! secrets, configuration files and logs. No product word appears in this crate.
 
 pub mod backoff;
@@ -8,6 +8,7 @@ pub mod config;
 pub mod dial;
 pub mod digest;
 pub mod disk;
+pub mod dns;
 pub mod keys;
 pub mod net;
 pub mod process;
@@ -33,6 +34,8 @@ pub struct Seams {
     pub random: Arc<dyn random::Random>,
     /// Listening and connecting.
     pub net: Arc<dyn net::Net>,
+    /// Who offers a service.
+    pub dns: Arc<dyn dns::Dns>,
     /// Small private files.
     pub disk: Arc<dyn disk::Disk>,
     /// Where background tasks are started.
@@ -40,12 +43,13 @@ pub struct Seams {
 }
 
 impl Seams {
-    /// The operating system's clock, randomness, sockets and files.
+    /// The operating system's clock, randomness, sockets, name servers and files.
     pub fn real() -> Self {
         Self {
             clock: Arc::new(clock::SystemClock),
             random: Arc::new(random::SystemRandom),
             net: Arc::new(net::Sockets),
+            dns: Arc::new(dns::SystemDns),
             disk: Arc::new(disk::Files),
             tasks: tasks::Tasks::new(),
         }

@@ -73,6 +73,31 @@ pub struct LdapLink {
     pub tls: Arc<rustls::ClientConfig>,
 }
 
+impl LdapLink {
+    /// The same link, that was dialled by an address, for a server of this name: what its certificate must have.
+    #[must_use]
+    pub fn named(self, host: &str, port: u16) -> Self {
+        match self.stream {
+            LdapStream::Tcp(_) => Self {
+                url: ldap_url(host, port, self.start_tls),
+                ..self
+            },
+            // It was protected when it was dialled, and the name was seen to then.
+            LdapStream::Unix(_) => self,
+        }
+    }
+}
+
+fn ldap_url(host: &str, port: u16, start_tls: bool) -> String {
+    let scheme = if start_tls { "ldap" } else { "ldaps" };
+    // An IPv6 address needs its brackets in a URL.
+    if host.contains(':') {
+        format!("{scheme}://[{host}]:{port}")
+    } else {
+        format!("{scheme}://{host}:{port}")
+    }
+}
+
 /// The network.
 #[async_trait]
 pub trait Net: fmt::Debug + Send + Sync {
@@ -160,19 +185,10 @@ impl Net for Sockets {
         tls: Arc<rustls::ClientConfig>,
     ) -> io::Result<LdapLink> {
         let stream = sockets::dial(host, port).await?.into_std()?;
-        let (scheme, start_tls) = match protection {
-            LdapProtection::Ldaps => ("ldaps", false),
-            LdapProtection::StartTls => ("ldap", true),
-        };
-        // An IPv6 address needs its brackets in a URL.
-        let host = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host.to_owned()
-        };
+        let start_tls = protection == LdapProtection::StartTls;
         Ok(LdapLink {
             stream: LdapStream::Tcp(stream),
-            url: format!("{scheme}://{host}:{port}"),
+            url: ldap_url(host, port, start_tls),
             start_tls,
             tls,
         })

@@ -82,6 +82,7 @@ impl World {
         let tls = tls::client(roots, None, Versions::Tls12And13, &[], Arc::new(SystemClock)).unwrap();
         let settings = LdapSettings {
             controller: "dc1.corp.example.test:636".parse().unwrap(),
+            addresses: Vec::new(),
             protection: LdapProtection::Ldaps,
             bind_name,
             kind: DirectoryKind::ActiveDirectory,

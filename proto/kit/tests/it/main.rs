@@ -1,7 +1,8 @@
-//! TLS configurations and the accept loop over real sockets.
+//! TLS configurations, the accept loop and name lookups over real sockets.
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+mod dns;
 mod pki;
 mod serve;
 mod tls;
