@@ -386,9 +386,15 @@ pub(crate) fn describe(trouble: &Trouble) -> String {
     match trouble {
         Trouble::Partition {
             between: [a, b],
-            one_way: true,
-        } => format!("what {a} sends to {b} is lost"),
-        Trouble::Partition { .. } => format!("nothing passes between {hosts}"),
+            one_way,
+            lost,
+        } => {
+            let lost = if *lost { ", and is lost for good" } else { "" };
+            match one_way {
+                true => format!("nothing passes from {a} to {b}{lost}"),
+                false => format!("nothing passes between {a} and {b}{lost}"),
+            }
+        }
         Trouble::Isolate { .. } => format!("{hosts} is cut off"),
         Trouble::Flapping { .. } => format!("the link between {hosts} comes and goes"),
         Trouble::Delay { latency, .. } => {

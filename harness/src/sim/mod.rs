@@ -22,6 +22,7 @@ mod admin;
 mod build;
 mod client;
 mod cpu;
+mod cuts;
 mod disk;
 mod fault;
 mod gate;
