@@ -49,5 +49,5 @@ pub use log::{LogLine, MemoryLog, log_to_memory, log_to_terminal};
 pub use store::StoreFault;
 pub use time::{EPOCH, SimClock, VirtualTime};
 pub use topology::{AgentPlan, Latency, Link, TenantPlan, Topology};
-pub use watch::{Taken, Watch};
+pub use watch::{Heard, Stream, Taken, Watch};
 pub use world::{AgentState, Asked, SimError, World};
