@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::history::{Discharge, Event, Given, Logged, Request, What};
 use super::{Check, Violation};
+use crate::report::text::moment;
 use crate::scenario::{Invariant, Outcome};
 
 /// How soon after it is told the cloud must have stopped giving an agent anything.
@@ -131,8 +132,10 @@ pub(super) fn the_discharged_get_nothing(check: &Check<'_>) -> Vec<Violation> {
         let until = event.at + noticed + check.history.slack;
         for (at, _, id) in given_to(check, agent).filter(|(at, ..)| *at > until) {
             let seen = format!(
-                "{agent} got a request at {at:?}, and does not count since {:?}: {why:?}",
-                event.at
+                "{agent} got a request at {} s, and does not count since {} s: {}",
+                moment(at),
+                moment(event.at),
+                why.says()
             );
             violations.push(about(check, Invariant::I7, id, seen, "nothing for it"));
         }
@@ -147,7 +150,8 @@ pub(super) fn draining_leaves_somebody(check: &Check<'_>) -> Vec<Violation> {
     for (agent, from, to) in drains(&check.history.events) {
         let since = from + TOLD + check.history.slack;
         for (at, _, id) in given_to(check, agent).filter(|(at, end, _)| *at > since && *end < to) {
-            let seen = format!("{agent} got a request at {at:?}, and is drained since {from:?}");
+            let (at, from) = (moment(at), moment(from));
+            let seen = format!("{agent} got a request at {at} s, and is drained since {from} s");
             violations.push(about(check, Invariant::I9, id, seen, "nothing new for it"));
         }
     }

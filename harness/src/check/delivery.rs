@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::history::{Logged, Request, What, WhyLost};
 use super::{Check, Violation};
+use crate::report::text::{duration, moment};
 use crate::scenario::{Invariant, Outcome};
 
 /// How close to its deadline an answer is that its record need not agree with: the share of the time that is
@@ -27,8 +28,9 @@ pub(super) fn one_answer_in_time(check: &Check<'_>) -> Vec<Violation> {
         .filter(|record| record.total > check.history.limits.deadline + check.history.slack + LATE);
     for record in late {
         let seen = format!(
-            "the record of {} says that it took {:?}",
-            record.request, record.total
+            "the record of {} says that it took {}",
+            record.request,
+            duration(record.total)
         );
         violations.push(check.general(Invariant::I3, seen, "an outcome by the deadline"));
     }
@@ -41,9 +43,10 @@ fn undelivered(check: &Check<'_>, request: &Request) -> Option<(String, String)>
     let by = request.sent + history.limits.deadline + history.way + history.slack;
     let disturbed = |to| index.way_disturbed(&request.client, request.sent, to);
     match (&request.answers[..], &request.lost) {
-        ([], None) if history.ended > by && !disturbed(history.ended) => {
-            Some(("was never answered".to_owned(), format!("an answer by {by:?}")))
-        }
+        ([], None) if history.ended > by && !disturbed(history.ended) => Some((
+            "was never answered".to_owned(),
+            format!("an answer by {} s", moment(by)),
+        )),
         ([], None) => None,
         ([], Some(lost)) => {
             let died = |host: &str| index.was_down(host, request.sent, lost.at + history.slack);
@@ -52,7 +55,7 @@ fn undelivered(check: &Check<'_>, request: &Request) -> Option<(String, String)>
                 WhyLost::CloudDied => died("cloud"),
                 WhyLost::Disconnected => died("cloud") || disturbed(lost.at),
             };
-            let seen = format!("got no answer: {:?}", lost.why);
+            let seen = format!("got no answer: {}", lost.why.says());
             (!explained).then(|| {
                 (
                     seen,
@@ -64,8 +67,11 @@ fn undelivered(check: &Check<'_>, request: &Request) -> Option<(String, String)>
             let late = answer.at > by && !disturbed(answer.at);
             late.then(|| {
                 (
-                    format!("was answered after {:?}", answer.at - request.sent),
-                    format!("an answer by {by:?}"),
+                    format!(
+                        "was answered after {}",
+                        duration(answer.at.saturating_sub(request.sent))
+                    ),
+                    format!("an answer by {} s", moment(by)),
                 )
             })
         }
@@ -160,7 +166,9 @@ fn misrecorded(
                 there && record.account == request.account
             };
             let whose = if there { request.username.trim() } else { "nobody" };
-            let seen = format!("its record is about another account: {:?}", record.account);
+            let about = record.account.and_then(|at| check.history.accounts.get(at));
+            let about = about.map_or("nobody", |account| &account.username);
+            let seen = format!("its record is about another account: {about}");
             (!right).then(|| (seen, format!("a record about {whose}")))
         }
         several => Some((format!("has {} records", several.len()), "one record".to_owned())),

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::codes;
 use super::failures::failures;
 use super::history::{History, Logged, Request};
+use crate::report::text::{counted, duration};
 use crate::scenario::{Amount, Latency, Limit, Of, Outcome, Scenario, Typed, Written};
 
 /// An expectation and what came of it.
@@ -222,7 +224,7 @@ impl Judge<'_> {
             let holds = took <= expected.within.0;
             let seen = match last {
                 None => "at once".to_owned(),
-                Some(_) => format!("the last without a verdict was sent after {took:?}"),
+                Some(_) => format!("the last without a verdict was sent after {}", duration(took)),
             };
             findings.push(Finding {
                 example: last.map(|(place, _)| place).filter(|_| !holds),
@@ -287,7 +289,10 @@ impl Judge<'_> {
         finding(
             field,
             holds,
-            format!("{least} to {most}, over {} sign-ins", binds.len()),
+            format!(
+                "{least} to {most}, over {}",
+                counted(binds.len() as u64, "sign-in")
+            ),
         )
     }
 
@@ -325,6 +330,10 @@ impl Judge<'_> {
                 seen,
                 all,
             );
+            let meaning = code.parse().ok().and_then(codes::means);
+            if let (Some(finding), Some(meaning)) = (findings.last_mut(), meaning) {
+                finding.seen = format!("{} ({meaning})", finding.seen);
+            }
         }
     }
 
@@ -352,7 +361,7 @@ fn percentile(field: String, sorted: &[(Duration, usize)], percent: usize, limit
             let holds = limit.holds(*time);
             Finding {
                 example: (!holds).then_some(*request),
-                ..finding(field, holds, format!("{time:?}"))
+                ..finding(field, holds, duration(*time))
             }
         }
         None => finding(field, true, "no such sign-in".to_owned()),

@@ -205,6 +205,17 @@ pub enum WhyLost {
     Disconnected,
 }
 
+impl WhyLost {
+    /// For readers.
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::ClientDied => "its host died",
+            Self::CloudDied => "the cloud was down",
+            Self::Disconnected => "its connection to the cloud broke, or none could be made",
+        }
+    }
+}
+
 /// A request that reached an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
@@ -375,6 +386,25 @@ pub enum What {
     /// An administrator was asked for this: from then on it may have happened, and if it is known to have, it is told
     /// by itself.
     Perhaps(Box<What>),
+    /// The cloud can give an agent requests. At the start it can give them to all.
+    Attached {
+        /// The agent's host.
+        agent: String,
+    },
+    /// It cannot any more: the agent's stream has ended.
+    Detached {
+        /// The agent's host.
+        agent: String,
+        /// What the cloud says of it; empty if it ended it itself.
+        why: String,
+    },
+    /// An agent could not attach, or lost its stream, and will dial again.
+    Dials {
+        /// The agent's host.
+        agent: String,
+        /// What it says of it.
+        why: String,
+    },
     /// An agent does not count any more.
     Discharged {
         /// The agent's host.
@@ -391,4 +421,14 @@ pub enum Discharge {
     Expired,
     /// It is not registered any more, or never was.
     Unregistered,
+}
+
+impl Discharge {
+    /// For readers.
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::Expired => "its certificate has expired",
+            Self::Unregistered => "it is not registered",
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::history::{Bind, Discharge, Given, History, Logged, Request, TenantFacts, What};
+use crate::report::text::duration;
 use crate::scenario::{Outcome, Trouble};
 
 /// Sign-ins of one tenant under way at once from which on there may be too much to do: below the 256 that an
@@ -386,16 +387,19 @@ pub(crate) fn describe(trouble: &Trouble) -> String {
     match trouble {
         Trouble::Partition {
             between: [a, b],
-            one_way: true,
-        } => format!("what {a} sends to {b} is lost"),
-        Trouble::Partition { .. } => format!("nothing passes between {hosts}"),
+            one_way,
+            lost,
+        } => {
+            let lost = if *lost { ", and is lost for good" } else { "" };
+            match one_way {
+                true => format!("nothing passes from {a} to {b}{lost}"),
+                false => format!("nothing passes between {a} and {b}{lost}"),
+            }
+        }
         Trouble::Isolate { .. } => format!("{hosts} is cut off"),
         Trouble::Flapping { .. } => format!("the link between {hosts} comes and goes"),
         Trouble::Delay { latency, .. } => {
-            format!(
-                "messages between {hosts} take {}",
-                humantime::format_duration(latency.0)
-            )
+            format!("messages between {hosts} take {}", duration(latency.0))
         }
         Trouble::Hold { .. } => format!("messages between {hosts} wait"),
         Trouble::Crash { .. } => format!("{hosts} dies"),
@@ -403,10 +407,7 @@ pub(crate) fn describe(trouble: &Trouble) -> String {
         Trouble::Stop { .. } => format!("{hosts} hangs"),
         Trouble::Clock { by, .. } => {
             let sign = if by.0.back { "-" } else { "+" };
-            format!(
-                "the clock of {hosts} jumps by {sign}{}",
-                humantime::format_duration(by.0.by)
-            )
+            format!("the clock of {hosts} jumps by {sign}{}", duration(by.0.by))
         }
         Trouble::Store { fails, .. } => format!("the store fails: {fails:?}").to_lowercase(),
         Trouble::TornState { .. } => format!("{hosts} dies while it writes its state"),

@@ -6,6 +6,7 @@
 
 mod answers;
 mod apart;
+mod codes;
 mod delivery;
 mod expectations;
 mod failures;

@@ -106,6 +106,59 @@ fn i1_a_wrong_password_that_signs_in_is_caught() {
 }
 
 #[test]
+fn a_timeline_says_why_nobody_was_asked() {
+    let ops = [Op::Crash(0), Op::Drain(1), sign_in(OK, Typed::Right)];
+    let mut history = Honest::all(ops);
+    let agent = |name: &str| name.to_owned();
+    history.log[0].code = 80001;
+    let detached = |at| Event {
+        at,
+        what: What::Detached {
+            agent: agent("agent1"),
+            why: "connection failed".to_owned(),
+        },
+    };
+    history.events.insert(1, detached(61 * SECOND));
+    history.events.push(detached(130 * SECOND));
+    let told = Timeline::of_request(&history, 0).to_string();
+    for expected in [
+        "130.000 s  cloud    agent1 is not attached any more: connection failed",
+        "asks nobody: agent1 is not attached since 130.000 s, agent2 is drained since 120.000 s",
+        "records unavailable (80001: no agent could be asked)",
+    ] {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+    // It is back before the next one is sent.
+    history.events.push(Event {
+        at: 150 * SECOND,
+        what: What::Attached {
+            agent: agent("agent1"),
+        },
+    });
+    let told = Timeline::of_request(&history, 0).to_string();
+    assert!(told.contains("asks nobody: agent2 is drained"), "{told}");
+}
+
+#[test]
+fn a_timeline_that_is_too_long_leaves_out_what_is_longest_over() {
+    let mut history = Honest::all([sign_in(OK, Typed::Right)]);
+    let flaps = (0..200).map(|at| Event {
+        at: 30 * SECOND + at * SECOND / 10,
+        what: What::Dials {
+            agent: "agent2".to_owned(),
+            why: format!("for the {at}. time"),
+        },
+    });
+    history.events.extend(flaps);
+    let told = Timeline::of_request(&history, 0).to_string();
+    assert!(told.contains("is told signed_in"), "{told}");
+    assert!(
+        told.contains("the 199. time") && !told.contains("the 0. time"),
+        "{told}"
+    );
+}
+
+#[test]
 fn i1_a_success_without_an_accepted_bind_is_caught() {
     caught(&PAIR, Invariant::I1, |history| {
         let accepted = history

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::codes::with_meaning;
 use super::history::{Bind, BindEnd, History, Logged, Request, What};
 use super::index::{Index, describe};
+use crate::report::text::{duration, moment};
+use crate::scenario::Outcome;
 
 /// What happened around one sign-in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,6 +82,10 @@ impl Timeline {
             .collect();
         for record in ids.iter().filter_map(|id| index.records.get(*id)).flatten() {
             lines.extend(recorded(record));
+            if record.attempts.is_empty() && record.outcome == Outcome::Unavailable {
+                let why = not_asked(history, request.tenant, record.at);
+                lines.push(line(record.at, "cloud", why));
+            }
         }
         for given in ids.iter().filter_map(|id| index.given.get(*id)).flatten() {
             lines.push(line(given.at, &given.agent, "is given it".to_owned()));
@@ -98,6 +105,10 @@ impl Timeline {
         }
         // Stable: what happens at one moment stays in the order of its causes.
         lines.sort_by_key(|line| line.at);
+        // What is long over goes first.
+        let before = lines.iter().filter(|line| line.at < sent).count();
+        let too_many = lines.len().saturating_sub(LINES_MAX);
+        lines.drain(..too_many.min(before));
         lines.truncate(LINES_MAX);
         Self(lines)
     }
@@ -119,6 +130,9 @@ fn concerned(what: &What) -> Option<usize> {
         | What::Down { .. }
         | What::Up { .. }
         | What::Drained { .. }
+        | What::Attached { .. }
+        | What::Detached { .. }
+        | What::Dials { .. }
         | What::Discharged { .. } => None,
     }
 }
@@ -147,7 +161,7 @@ fn seen_by_the_client(request: &Request) -> Vec<Line> {
         add(answer.at, format!("is told {}", answer.outcome));
     }
     if let Some(lost) = &request.lost {
-        add(lost.at, format!("gets no answer: {:?}", lost.why));
+        add(lost.at, format!("gets no answer: {}", lost.why.says()));
     }
     lines
 }
@@ -166,16 +180,56 @@ fn recorded(record: &Logged) -> Vec<Line> {
             "" => String::new(),
             controller => format!(" asked {controller}"),
         };
-        let comma = if attempt.reason.is_empty() { "" } else { ", " };
+        let reason = match attempt.reason.as_str() {
+            "" => String::new(),
+            reason => format!(" ({reason})"),
+        };
         let what = format!(
-            "{}{asked}: {}{comma}{}, after {:?}",
-            attempt.agent, attempt.verdict, attempt.reason, attempt.total
+            "{}{asked}: {}{reason} after {}",
+            attempt.agent,
+            attempt.verdict,
+            duration(attempt.total)
         );
         lines.push(line(known, "cloud", what));
     }
-    let what = format!("records {} ({})", record.outcome, record.code);
+    let what = match record.code {
+        0 => format!("records {}", record.outcome),
+        code => format!("records {} ({})", record.outcome, with_meaning(code)),
+    };
     lines.push(line(record.at + record.total, "cloud", what));
     lines
+}
+
+/// Why a tenant's sign-in came to no agent: how each of them was then.
+fn not_asked(history: &History, tenant: usize, at: Duration) -> String {
+    let agents = history.tenants.get(tenant).map(|tenant| tenant.agents.as_slice());
+    let agents = agents.unwrap_or_default().iter();
+    let reasons: Vec<_> = agents.filter_map(|agent| away(history, agent, at)).collect();
+    match reasons.as_slice() {
+        [] => "asks nobody, although all agents are attached".to_owned(),
+        reasons => format!("asks nobody: {}", reasons.join(", ")),
+    }
+}
+
+/// Why an agent could be given nothing at a time, and since when.
+fn away(history: &History, agent: &str, at: Duration) -> Option<String> {
+    let (mut detached, mut drained) = (None, None);
+    for event in history.events.iter().take_while(|event| event.at <= at) {
+        match &event.what {
+            What::Attached { agent: name } if name == agent => detached = None,
+            What::Detached { agent: name, .. } if name == agent => detached = Some(event.at),
+            What::Drained {
+                agent: name,
+                drained: yes,
+            } if name == agent => {
+                drained = yes.then_some(event.at);
+            }
+            _ => {}
+        }
+    }
+    let since = |what, since| format!("{agent} is {what} since {} s", moment(since));
+    let detached = detached.map(|at| since("not attached", at));
+    detached.or_else(|| drained.map(|at| since("drained", at)))
 }
 
 fn bound(bind: &Bind) -> Line {
@@ -227,7 +281,22 @@ fn happened(index: &Index<'_>, what: &What, account: Option<usize>) -> (String, 
             };
             (host, asked)
         }
-        What::Discharged { agent, why } => (agent.clone(), format!("does not count any more: {why:?}")),
+        What::Attached { agent } => ("cloud".to_owned(), format!("{agent} is attached")),
+        What::Detached { agent, why } => {
+            let why = if why.is_empty() {
+                String::new()
+            } else {
+                format!(": {why}")
+            };
+            (
+                "cloud".to_owned(),
+                format!("{agent} is not attached any more{why}"),
+            )
+        }
+        What::Dials { agent, why } => (agent.clone(), format!("is not attached and dials again: {why}")),
+        What::Discharged { agent, why } => {
+            (agent.clone(), format!("does not count any more: {}", why.says()))
+        }
         What::Password { account, change } if mine(account) => (
             "directory".to_owned(),
             format!("the password is changed, for the {change}. time"),

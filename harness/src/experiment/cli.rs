@@ -12,10 +12,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use postern_kit::clock::monotonic;
 
-use super::sweep::{Sweep, parse};
+use super::sweep::{Point, Sweep, parse};
 use super::{machine, schema};
 use crate::report::experiment::{Experiment, Run, csv, html, table};
 use crate::report::progress::Progress;
+use crate::report::text::counted;
 use crate::report::{Status, Styling, json};
 use crate::run::cli::UNUSABLE;
 use crate::run::runs::{Planned, Source, child, each, quoted, write_file};
@@ -105,13 +106,8 @@ fn check(files: &[PathBuf], out: &mut dyn Write) -> Result<ExitCode, Failed> {
     for file in files {
         match read(file)? {
             Ok(sweep) => {
-                let runs = sweep.points.len() * sweep.seeds as usize;
-                let (points, seeds) = (sweep.points.len(), sweep.seeds);
-                let title = &sweep.title;
-                writeln!(
-                    out,
-                    "✓ {title}: {runs} runs, {points} points with {seeds} seeds each"
-                )?;
+                let size = size(sweep.points.len(), sweep.seeds);
+                writeln!(out, "✓ {}: {size}", sweep.title)?;
             }
             Err(mistakes) => {
                 well = false;
@@ -129,6 +125,17 @@ fn check(files: &[PathBuf], out: &mut dyn Write) -> Result<ExitCode, Failed> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// `6 runs: 2 points with 3 seeds each`
+fn size(points: usize, seeds: u32) -> String {
+    let runs = points as u64 * u64::from(seeds);
+    format!(
+        "{}: {} with {} each",
+        counted(runs, "run"),
+        counted(points as u64, "point"),
+        counted(seeds.into(), "seed")
+    )
 }
 
 fn run_all(args: &RunArgs, out: &mut dyn Write) -> Result<ExitCode, Failed> {
@@ -153,10 +160,9 @@ fn run_all(args: &RunArgs, out: &mut dyn Write) -> Result<ExitCode, Failed> {
         .collect();
     writeln!(
         out,
-        "{}\n{} runs: {} points with {count} seeds each, from seed {} on\n",
+        "{}\n{}, from seed {} on\n",
         sweep.title,
-        sweep.points.len() * seeds.len(),
-        sweep.points.len(),
+        size(sweep.points.len(), count),
         args.seed
     )?;
     out.flush()?;
@@ -203,7 +209,7 @@ fn carry_out(file: &Path, sweep: &Sweep, seeds: &[u64]) -> Result<Vec<Run>, Fail
         progress
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .done(&report);
+            .done_as(&named(sweep, point), &report);
         Ok(Run {
             at: point.at.clone(),
             seed: planned.seed,
@@ -221,6 +227,15 @@ fn carry_out(file: &Path, sweep: &Sweep, seeds: &[u64]) -> Result<Vec<Run>, Fail
         .unwrap_or_else(PoisonError::into_inner)
         .end();
     Ok(runs)
+}
+
+/// A point by the values of its parameters: `agents 2, controller 300ms`.
+fn named(sweep: &Sweep, point: &Point) -> String {
+    let values = sweep.parameters.iter().zip(&point.at);
+    let values: Vec<_> = values
+        .map(|(parameter, value)| format!("{} {value}", parameter.name))
+        .collect();
+    values.join(", ")
 }
 
 fn experiment(args: &RunArgs, sweep: &Sweep, seeds: Vec<u64>, runs: Vec<Run>, wall: Duration) -> Experiment {

@@ -10,8 +10,8 @@ use super::measure::Measure;
 use crate::report::experiment::{Parameter, Value};
 use crate::scenario::schema::of;
 use crate::scenario::set::{Setting, set};
-use crate::scenario::shape::{self, Places};
-use crate::scenario::{Mistake, Mistakes, parse as parse_scenario};
+use crate::scenario::shape::{self, Places, UNKNOWN_FIELD};
+use crate::scenario::{Mistake, Mistakes, is_inside, parse as parse_scenario};
 
 /// Seeds of a point if the file does not say.
 const SEEDS: u32 = 5;
@@ -154,8 +154,18 @@ impl Reader<'_> {
             .iter()
             .map(|(at, one)| self.choices(*at, one))
             .collect();
-        for choice in choices.iter().flatten() {
-            self.alone(&base, choice);
+        for ((at, parameter), choices) in parameters.iter().zip(&choices) {
+            let mut of_the_field = BTreeSet::new();
+            for found in choices.iter().flat_map(|choice| alone(&base, choice)) {
+                // Of one field whose path is wrong each value would say the same.
+                if found.of_the_path && parameter.field.is_some() {
+                    if of_the_field.insert(found.problem.clone()) {
+                        self.wrong(&format!("parameter[{at}].field"), found.problem, found.help);
+                    }
+                } else {
+                    self.wrong(&found.field, found.problem, found.help);
+                }
+            }
         }
         if !self.mistakes.is_empty() {
             return None;
@@ -250,38 +260,6 @@ impl Reader<'_> {
         all
     }
 
-    /// What a value alone makes wrong of the scenario, said where the value stands.
-    fn alone(&mut self, base: &Table, choice: &Choice) {
-        let mut table = base.clone();
-        let mut fields = Vec::new();
-        for (field, setting) in &choice.settings {
-            match set(&mut table, setting) {
-                Ok(paths) => fields.extend(paths.into_iter().map(|path| (path, field.clone()))),
-                Err(problem) => self.wrong(field, problem, None),
-            }
-        }
-        let Some((_, first)) = choice
-            .settings
-            .first()
-            .map(|(field, setting)| (setting, field.clone()))
-        else {
-            return;
-        };
-        let Err(mistakes) = parsed(&table) else { return };
-        for mistake in mistakes.all() {
-            let inside = |path: &str| {
-                let rest = mistake.field.strip_prefix(path);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-            };
-            let own = fields
-                .iter()
-                .find(|(path, _)| inside(path))
-                .map(|(_, field)| field);
-            let problem = format!("{} of the scenario: {}", mistake.field, mistake.problem);
-            self.wrong(own.unwrap_or(&first), problem, mistake.help.clone());
-        }
-    }
-
     /// All combinations, each of which must be right.
     fn grid(&mut self, base: &Table, choices: &[Vec<Choice>], seeds: u32) -> Option<Vec<Point>> {
         let count = choices.iter().map(Vec::len).try_fold(1_usize, usize::checked_mul);
@@ -329,6 +307,46 @@ impl Reader<'_> {
         }
         Some(points)
     }
+}
+
+/// Something that a value makes wrong of the scenario.
+struct Found {
+    /// Where the value stands.
+    field: String,
+    problem: String,
+    help: Option<String>,
+    /// The field itself is not there, whatever the value.
+    of_the_path: bool,
+}
+
+/// What a value alone makes wrong of the scenario.
+fn alone(base: &Table, choice: &Choice) -> Vec<Found> {
+    let mut table = base.clone();
+    let (mut all, mut fields) = (Vec::new(), Vec::new());
+    for (field, setting) in &choice.settings {
+        match set(&mut table, setting) {
+            Ok(paths) => fields.extend(paths.into_iter().map(|path| (path, field.clone()))),
+            Err(problem) => all.push(Found {
+                field: field.clone(),
+                problem,
+                help: None,
+                of_the_path: true,
+            }),
+        }
+    }
+    let (Some((first, _)), Err(mistakes)) = (choice.settings.first(), parsed(&table)) else {
+        return all;
+    };
+    for mistake in mistakes.all() {
+        let own = fields.iter().find(|(path, _)| is_inside(&mistake.field, path));
+        all.push(Found {
+            field: own.map_or(first, |(_, field)| field).clone(),
+            problem: format!("{} of the scenario: {}", mistake.field, mistake.problem),
+            help: mistake.help.clone(),
+            of_the_path: mistake.problem == UNKNOWN_FIELD,
+        });
+    }
+    all
 }
 
 fn parsed(table: &Table) -> Result<(), Mistakes> {

@@ -67,11 +67,12 @@ fn what_a_scenario_does_not_know_or_want_is_said_where_it_stands() {
     check(
         "\"limits.budget\"",
         "\"limits.bugdet\"",
-        &[
-            "f:8:11: parameter[0].values[0]: limits.bugdet of the scenario: unknown field (did you mean `budget`?)",
-            "f:8:14: parameter[0].values[1]: limits.bugdet of the scenario: unknown field (did you mean `budget`?)",
-            "f:8:17: parameter[0].values[2]: limits.bugdet of the scenario: unknown field (did you mean `budget`?)",
-        ],
+        &["f:7:9: parameter[0].field: limits.bugdet of the scenario: unknown field (did you mean `budget`?)"],
+    );
+    check(
+        "\"limits.budget\"",
+        "\"load[7].clients\"",
+        &["f:7:9: parameter[0].field: `load[7]` is not there; expected a number from 0 to 1"],
     );
     check(
         "[2, 4, 6]",

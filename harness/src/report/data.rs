@@ -211,6 +211,33 @@ pub struct FaultSpan {
     pub label: String,
     /// The hosts that it is done to.
     pub hosts: Vec<String>,
+    /// What comes and goes: each time that it was there, by time. Empty for what lasts from begin to end.
+    #[serde(default)]
+    pub times: Vec<TimeSpan>,
+}
+
+/// From when to when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeSpan {
+    /// From when.
+    #[serde(rename = "from_ms", with = "millis")]
+    pub from: Duration,
+    /// To when.
+    #[serde(rename = "to_ms", with = "millis")]
+    pub to: Duration,
+}
+
+impl FaultSpan {
+    /// When it was there.
+    pub fn spans(&self) -> Vec<TimeSpan> {
+        match self.times.is_empty() {
+            true => vec![TimeSpan {
+                from: self.from,
+                to: self.to,
+            }],
+            false => self.times.clone(),
+        }
+    }
 }
 
 /// Something that was looked at.

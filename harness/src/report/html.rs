@@ -38,6 +38,8 @@ struct RunView<'a> {
     latency: Vec<GroupRow>,
     outcomes: Vec<(String, String)>,
     others: String,
+    /// How many were looked at.
+    checks: String,
     broken: usize,
     facts: Vec<(&'static str, String)>,
 }
@@ -180,7 +182,7 @@ pub fn suite(report: &SuiteReport) -> Result<String, PageError> {
             (text::count(passed as u64), "passed"),
             (text::count(report.count(Status::Failed) as u64), "failed"),
             (text::count(report.count(Status::Error) as u64), "not carried out"),
-            (text::count(sign_ins), "sign-ins"),
+            (text::count(sign_ins), plural(sign_ins, "sign-in", "sign-ins")),
             (text::duration(virtual_time), "on the runs' clocks"),
             (text::duration(report.wall), "really taken"),
             (report.seed.to_string(), "first seed"),
@@ -277,6 +279,7 @@ fn run_view(run: &RunReport, level: u8, marks: Option<usize>) -> Result<RunView<
         latency: latency(run)?,
         outcomes: outcomes.chain(unanswered).collect(),
         others: terminal::others(run).join(", "),
+        checks: text::counted(run.checks.len() as u64, "check"),
         broken: run.count(Verdict::Broken),
         facts: facts(run),
     })
@@ -290,6 +293,7 @@ fn verdict(run: &RunReport) -> String {
         Status::Passed if checks == 0 => "It went to its end; nothing was looked at.".to_owned(),
         Status::Passed => format!("All {} hold.", text::counted(checks as u64, "check")),
         Status::Failed if broken == 0 => "Something happened that must not.".to_owned(),
+        Status::Failed if checks == 1 => "The only check does not hold.".to_owned(),
         Status::Failed if broken == 1 => format!("One of {checks} checks does not hold."),
         Status::Failed => format!("{broken} of {checks} checks do not hold."),
         Status::Error => "It could not be carried out to its end, so nobody can say.".to_owned(),
@@ -300,7 +304,10 @@ fn verdict(run: &RunReport) -> String {
 fn tiles(run: &RunReport) -> Vec<(String, &'static str)> {
     let summary = &run.summary;
     let mut tiles = vec![
-        (text::count(summary.sign_ins), "sign-ins"),
+        (
+            text::count(summary.sign_ins),
+            plural(summary.sign_ins, "sign-in", "sign-ins"),
+        ),
         (
             text::share(summary.judged(), summary.sign_ins),
             "answered yes or no",
@@ -434,6 +441,11 @@ fn layered(
         svg: plots::columns(run, layers, height)?,
         legend,
     })
+}
+
+/// The word for so many.
+fn plural(count: u64, one: &'static str, many: &'static str) -> &'static str {
+    if count == 1 { one } else { many }
 }
 
 /// `3,402 signed in, 180 refused`

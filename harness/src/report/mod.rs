@@ -27,10 +27,10 @@ mod plot;
 pub mod progress;
 mod summary;
 pub mod terminal;
-mod text;
+pub(crate) mod text;
 
 pub use data::{
-    Bind, BindEnd, CheckLine, FaultSpan, Finding, Point, RunReport, Series, Status, SuiteReport,
+    Bind, BindEnd, CheckLine, FaultSpan, Finding, Point, RunReport, Series, Status, SuiteReport, TimeSpan,
     TimelineLine, Verdict,
 };
 pub use group::OutcomeGroup;

@@ -32,6 +32,7 @@ fn fault(number: usize, from: f64, to: f64, label: &str, hosts: &[&str]) -> Faul
         to: seconds(to),
         label: label.to_owned(),
         hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        times: Vec::new(),
     }
 }
 

@@ -79,18 +79,20 @@ pub fn run(run: &RunReport, styling: Styling) -> String {
     }
     figures(&mut to, run);
     if run.status == Status::Passed {
-        let holding = text::counted(run.count(Verdict::Holds) as u64, "check");
+        let holds = run.count(Verdict::Holds) as u64;
+        let verb = if holds == 1 { "holds" } else { "hold" };
+        let holding = text::counted(holds, "check");
         say(
             &mut to,
-            &format!("\n  {}, {holding} hold", styling.status(run.status, "passed")),
+            &format!("\n  {}, {holding} {verb}", styling.status(run.status, "passed")),
         );
         say(&mut to, &format!("  {}", styling.soft(&text::line(&run.repeat))));
     } else {
         let broken = run.count(Verdict::Broken);
         if broken > 0 {
-            let of = broken + run.count(Verdict::Holds);
+            let of = text::counted((broken + run.count(Verdict::Holds)) as u64, "check");
             let verb = if broken == 1 { "does" } else { "do" };
-            say(&mut to, &format!("\n  {broken} of {of} checks {verb} not hold"));
+            say(&mut to, &format!("\n  {broken} of {of} {verb} not hold"));
         }
         say(&mut to, "\n  repeat it with:");
         say(

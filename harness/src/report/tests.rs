@@ -292,6 +292,7 @@ fn extremes_are_told_without_nan_and_panics() {
         to: Duration::ZERO,
         label: String::new(),
         hosts: Vec::new(),
+        times: Vec::new(),
     });
     huge.series.sign_ins.push(Point {
         at: Duration::MAX,

@@ -1,9 +1,9 @@
-//! Figures and foreign text, as readers of all reports see them.
+//! Figures and foreign text, as readers of all reports and messages see them: one way to say a time, everywhere.
 
 use std::time::Duration;
 
 /// `3,600`
-pub(super) fn count(count: u64) -> String {
+pub(crate) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -16,13 +16,13 @@ pub(super) fn count(count: u64) -> String {
 }
 
 /// `3,600 sign-ins`, `1 sign-in`
-pub(super) fn counted(number: u64, one: &str) -> String {
+pub(crate) fn counted(number: u64, one: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {one}{plural}", count(number))
 }
 
 /// `0.4 ms`, `12 ms`, `1.25 s`, `42 s`, `3 min`, `1 h 5 min`: three digits or so, as people say it.
-pub(super) fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     // As it is shown: 59.99 s are a minute.
     let whole = duration.saturating_add(Duration::from_millis(500)).as_secs();
@@ -51,7 +51,7 @@ fn parts(great: u64, great_unit: &str, small: u64, small_unit: &str) -> String {
 }
 
 /// As [`duration`], for an axis: `1 s`, `10 ms`.
-pub(super) fn tick(length: Duration) -> String {
+pub(crate) fn tick(length: Duration) -> String {
     let text = duration(length);
     match text.split_once(' ') {
         Some((number, unit)) if number.contains('.') && !unit.contains(' ') => {
@@ -63,12 +63,12 @@ pub(super) fn tick(length: Duration) -> String {
 }
 
 /// A time on the run's clock, in seconds with milliseconds: `32.045`.
-pub(super) fn moment(at: Duration) -> String {
+pub(crate) fn moment(at: Duration) -> String {
     format!("{:.3}", at.as_secs_f64())
 }
 
 /// A number with so many decimals at most.
-pub(super) fn trimmed(number: f64, decimals: usize) -> String {
+pub(crate) fn trimmed(number: f64, decimals: usize) -> String {
     let text = format!("{number:.decimals$}");
     let text = if text.contains('.') {
         text.trim_end_matches('0').trim_end_matches('.')
@@ -83,7 +83,7 @@ pub(super) fn trimmed(number: f64, decimals: usize) -> String {
 }
 
 /// A number with three digits that matter, or four; a dash for what is none.
-pub(super) fn number(number: f64) -> String {
+pub(crate) fn number(number: f64) -> String {
     if !number.is_finite() {
         return "–".to_owned();
     }
@@ -98,12 +98,12 @@ pub(super) fn number(number: f64) -> String {
 }
 
 /// All of them together; as long as there is, if that is longer.
-pub(super) fn sum(durations: impl Iterator<Item = Duration>) -> Duration {
+pub(crate) fn sum(durations: impl Iterator<Item = Duration>) -> Duration {
     durations.fold(Duration::ZERO, Duration::saturating_add)
 }
 
 /// `99.4%`; a dash of nothing. Only all of them are 100%, and only none are 0%.
-pub(super) fn share(part: u64, whole: u64) -> String {
+pub(crate) fn share(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "–".to_owned();
     }
@@ -117,7 +117,7 @@ pub(super) fn share(part: u64, whole: u64) -> String {
 
 /// One line of foreign text for a terminal: control characters are shown, not obeyed. So are those that turn
 /// the direction of writing around.
-pub(super) fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for char in text.trim().chars() {
         match char {
@@ -133,7 +133,7 @@ pub(super) fn line(text: &str) -> String {
 }
 
 /// At most so many characters, with an ellipsis where something is missing.
-pub(super) fn short(text: &str, chars: usize) -> String {
+pub(crate) fn short(text: &str, chars: usize) -> String {
     if text.chars().count() <= chars {
         return text.to_owned();
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::sim::Ran;
 use crate::check::{self, BindEnd as Ended, Failures, History, Violation, check, describe, expectations};
 use crate::report::{
-    Bind, BindEnd, CheckLine, FaultSpan, Finding, Point, RunReport, Series, Status, Summary, TimelineLine,
-    Verdict,
+    Bind, BindEnd, CheckLine, FaultSpan, Finding, Point, RunReport, Series, Status, Summary, TimeSpan,
+    TimelineLine, Verdict,
 };
-use crate::scenario::{Invariant, Outcome, Scenario, Schedule, Typed, World};
+use crate::scenario::{Deed, Invariant, Outcome, Scenario, Schedule, Trouble, Typed, World};
 
 /// What a report says of a run beside what happened in it.
 #[derive(Clone, Debug)]
@@ -170,10 +170,32 @@ fn faults(schedule: &Schedule, history: &History) -> Vec<FaultSpan> {
         hosts: (fault.trouble.hosts().into_iter())
             .map(|(_, host)| host.to_owned())
             .collect(),
+        times: match fault.trouble {
+            Trouble::Flapping { .. } => times(schedule, number, history.ended),
+            _ => Vec::new(),
+        },
     };
     let mut all: Vec<_> = schedule.faults.iter().enumerate().map(span).collect();
     all.sort_by_key(|fault| fault.from);
     all
+}
+
+/// When a fault that comes and goes was there.
+fn times(schedule: &Schedule, fault: usize, ended: Duration) -> Vec<TimeSpan> {
+    let mut times = Vec::new();
+    let mut since = None;
+    for action in schedule.actions.iter().filter(|action| action.fault == fault) {
+        match (action.deed, since.take()) {
+            (Deed::Begin, _) => since = Some(action.at),
+            (Deed::End, Some(from)) => times.push(TimeSpan { from, to: action.at }),
+            (Deed::End, None) => {}
+        }
+    }
+    times.extend(since.map(|from| TimeSpan {
+        from,
+        to: ended.max(from),
+    }));
+    times
 }
 
 /// Looks at everything that there is to look at: all lines into `checks`, what is broken also into `findings`.
@@ -316,5 +338,31 @@ fn inline(value: &toml::Value) -> String {
             fields.join(", ")
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::parse;
+
+    #[test]
+    fn a_link_that_flaps_was_down_as_often_as_it_was() {
+        let text = "title = 'A link flaps'\nduration = '60s'\n[[tenant]]\nname = 'contoso'\nusers = { ok = 5 }\n\
+            [[load]]\nrate = '1/s'\n[[fault]]\nat = '10s'\nfor = '22s'\nkind = 'flapping'\n\
+            between = ['agent1', 'cloud']\ndown = '3s'\nup = '7s'\n";
+        let scenario = parse("f", text).unwrap();
+        let schedule = Schedule::draw(&scenario, 1);
+        let history = History {
+            ended: Duration::from_secs(60),
+            ..History::of(&scenario)
+        };
+        let spans = faults(&schedule, &history);
+        let times: Vec<_> = (spans[0].times.iter())
+            .map(|span| (span.from.as_secs(), span.to.as_secs()))
+            .collect();
+        assert_eq!(times, [(10, 13), (20, 23), (30, 32)]);
+        assert_eq!((spans[0].from.as_secs(), spans[0].to.as_secs()), (10, 32));
+        assert_eq!(spans[0].spans().len(), 3);
     }
 }

@@ -116,18 +116,21 @@ impl<'a> Script<'a> {
     fn begin(&self, due: &Due, trouble: &Trouble) -> Option<Action> {
         let pair = |[a, b]: &[String; 2]| (a.clone(), b.clone());
         Some(match trouble {
-            Trouble::Partition { between, one_way } => {
-                let (a, b) = pair(between);
-                if *one_way {
-                    Fault::PartitionOneWay { from: a, to: b }.into()
-                } else {
-                    Fault::Partition { a, b }.into()
+            Trouble::Partition {
+                between,
+                one_way,
+                lost,
+            } => {
+                let ((a, b), lost) = (pair(between), *lost);
+                match one_way {
+                    true => Fault::PartitionOneWay { from: a, to: b, lost }.into(),
+                    false => Fault::Partition { a, b, lost }.into(),
                 }
             }
             Trouble::Isolate { host } => Fault::Isolate { host: host.clone() }.into(),
             Trouble::Flapping { between, .. } => {
-                let (a, b) = pair(between);
-                Fault::Partition { a, b }.into()
+                let ((a, b), lost) = (pair(between), false);
+                Fault::Partition { a, b, lost }.into()
             }
             Trouble::Delay { between, latency } => {
                 let (a, b) = pair(between);
@@ -217,14 +220,18 @@ impl<'a> Script<'a> {
         match trouble {
             Trouble::Partition {
                 between,
-                one_way: true,
+                one_way,
+                lost,
             } => {
-                let (from, to) = pair(between);
-                one(Fault::RepairOneWay { from, to })
+                let ((a, b), lost) = (pair(between), *lost);
+                match one_way {
+                    true => one(Fault::RepairOneWay { from: a, to: b, lost }),
+                    false => one(Fault::Repair { a, b, lost }),
+                }
             }
-            Trouble::Partition { between, .. } | Trouble::Flapping { between, .. } => {
-                let (a, b) = pair(between);
-                one(Fault::Repair { a, b })
+            Trouble::Flapping { between, .. } => {
+                let ((a, b), lost) = (pair(between), false);
+                one(Fault::Repair { a, b, lost })
             }
             Trouble::Isolate { host } => one(Fault::Rejoin { host: host.clone() }),
             Trouble::Delay { between, .. } => {

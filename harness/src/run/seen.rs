@@ -17,7 +17,7 @@ use crate::check::{
     Answer, Bind, BindEnd, Event, Given, History, Logged, LoggedAttempt, Lost, Request, What, WhyLost,
 };
 use crate::scenario::{Action as Due, Arrival, Deed, Outcome, Scenario, Schedule, Trouble};
-use crate::sim::{Answer as Seen, Observation, SimError, Watch, World};
+use crate::sim::{Answer as Seen, Heard, Observation, SimError, Stream, Watch, World};
 
 /// The cloud's host.
 const CLOUD: &str = "cloud";
@@ -44,6 +44,7 @@ pub(super) fn history(
     history.before = world.began();
     history.events = events(&history, schedule, script);
     history.events.extend(administered(&history, world));
+    history.events.extend(streams(watch, world));
     history.events.sort_by_key(|event| event.at);
     let seen = world.observations();
     for (arrival, seen) in schedule.arrivals.iter().zip(&seen) {
@@ -349,6 +350,29 @@ fn administered(history: &History, world: &World) -> Vec<Event> {
         all.extend(asked.done.map(|at| Event { at, what }));
     }
     all
+}
+
+/// What cloud and agents said of the agents' streams, from the world's start on.
+fn streams(watch: &Watch, world: &World) -> Vec<Event> {
+    let (hosts, began) = (world.agents_by_id(), world.began());
+    let event = |heard: Heard| {
+        let at = heard.at.checked_sub(began)?;
+        let known = |id: &String| hosts.get(&id.parse().ok()?).cloned();
+        let what = match (heard.agent, heard.what) {
+            (Some(id), Stream::Stands) => What::Attached { agent: known(&id)? },
+            (Some(id), Stream::Ended(why)) => What::Detached {
+                agent: known(&id)?,
+                why,
+            },
+            (None, Stream::Ended(why)) => What::Dials {
+                agent: heard.host,
+                why,
+            },
+            (None, Stream::Stands) => return None,
+        };
+        Some(Event { at, what })
+    };
+    watch.heard().into_iter().filter_map(event).collect()
 }
 
 /// What an action brings beside itself.

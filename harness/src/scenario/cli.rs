@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::{Scenario, parse, schema};
+use crate::report::text;
 
 /// Any failure, for the terminal.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -83,12 +84,14 @@ fn check(paths: &[PathBuf], styled: bool, out: &mut dyn Write) -> Result<bool, F
         }
     }
     let summary = match (files.len(), wrong) {
-        (1, 0) => paint(styled, "32", "1 scenario, no mistakes"),
-        (all, 0) => paint(styled, "32", &format!("{all} scenarios, no mistakes")),
+        (all, 0) => {
+            let scenarios = text::counted(all as u64, "scenario");
+            paint(styled, "32", &format!("{scenarios}, no mistakes"))
+        }
         (all, wrong) => {
-            let plural = if mistakes == 1 { "" } else { "s" };
-            let text = format!("{mistakes} mistake{plural} in {wrong} of {all} scenarios");
-            paint(styled, "31", &text)
+            let mistakes = text::counted(mistakes as u64, "mistake");
+            let scenarios = text::counted(all as u64, "scenario");
+            paint(styled, "31", &format!("{mistakes} in {wrong} of {scenarios}"))
         }
     };
     let line = if wrong == 0 { "\n" } else { "" };
@@ -116,9 +119,11 @@ fn size(scenario: &Scenario) -> String {
         (count, None) => format!(", {count} faults"),
         (count, Some(_)) => format!(", {count} faults and more at random"),
     };
+    // Rounded: what chance brings is not known before.
+    let sign_ins = text::counted(sign_ins.round() as u64, "sign-in");
     format!(
-        "{:>7}, {:>2} hosts, about {sign_ins:.0} sign-ins{faults}",
-        humantime::format_duration(scenario.duration).to_string(),
+        "{:>7}, {:>2} hosts, about {sign_ins}{faults}",
+        text::duration(scenario.duration),
         scenario.hosts().len(),
     )
 }

@@ -15,13 +15,18 @@ use super::words::State;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Trouble {
-    /// Nothing passes between two hosts.
+    /// Nothing passes between two hosts. What they send is repeated with growing pauses, as TCP does, and arrives after
+    /// the end.
     Partition {
         /// The two hosts.
         between: [String; 2],
-        /// Only what the first sends to the second is lost.
+        /// Only what the first sends to the second is stopped.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         one_way: bool,
+        /// What is sent is lost for good: a connection in which something was sent stays silent until an end gives it
+        /// up, as behind a firewall that forgot it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lost: bool,
     },
     /// A host is cut off from all others.
     Isolate {

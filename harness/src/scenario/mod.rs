@@ -21,6 +21,7 @@ mod schedule;
 pub(crate) mod schema;
 pub mod set;
 pub(crate) mod shape;
+mod stand_in;
 mod units;
 mod words;
 mod write;
@@ -42,6 +43,9 @@ pub use units::{Amount, Limit, Rate, Shift, Unit, Written};
 pub use words::{Invariant, Outcome, State, Typed, World};
 pub use write::text;
 
+use stand_in::StandIn;
+pub(crate) use stand_in::is_inside;
+
 /// Longest file: one with as many single sign-ins as there may be.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -60,26 +64,65 @@ pub fn parse(file: &str, text: &str) -> Result<Scenario, Mistakes> {
         return Err(Mistakes::new(file, "", vec![mistake]));
     }
     let wrong = |mistakes| Mistakes::new(file, text, mistakes);
-    let shaped = shape::check(text, &schema::value()).map_err(wrong)?;
-    let mut mistakes = shaped.mistakes;
-    let read: file::File = match serde_json::from_value(shaped.value) {
-        Ok(read) => read,
-        Err(error) => {
-            // The schema says less than the types do; what it let through is still a mistake.
-            mistakes.push(Mistake {
-                at: 0..0,
-                field: String::new(),
-                problem: error.to_string(),
-                help: None,
-            });
-            return Err(wrong(mistakes));
-        }
-    };
-    let (scenario, more) = meaning::read(read, &shaped.places, &mistakes);
-    mistakes.extend(more);
-    match scenario {
+    let schema = schema::value();
+    let read = Read::with(text, &schema, StandIn::First).map_err(wrong)?;
+    let mut mistakes = read.shape;
+    let mut meant = read.meaning;
+    if !mistakes.is_empty() {
+        let other = Read::with(text, &schema, StandIn::Last).map_err(wrong)?;
+        meant.retain(|mistake| {
+            let of_a_stand_in = read.stood_in.iter().any(|path| is_inside(&mistake.field, path));
+            // What is missing in it may be what could not be read.
+            let follows = mistakes
+                .iter()
+                .any(|other| is_inside(&other.field, &mistake.field));
+            other.meaning.contains(mistake) && !of_a_stand_in && !follows
+        });
+    }
+    mistakes.extend(meant);
+    match read.scenario {
         Some(scenario) if mistakes.is_empty() => Ok(scenario),
         _ => Err(wrong(mistakes)),
+    }
+}
+
+/// What came of reading a text.
+struct Read {
+    /// Only without mistakes.
+    scenario: Option<Scenario>,
+    /// What is wrong with its shape.
+    shape: Vec<Mistake>,
+    /// What is wrong with what it means, if `stood_in` had been written as they were taken.
+    meaning: Vec<Mistake>,
+    stood_in: Vec<String>,
+}
+
+impl Read {
+    /// # Errors
+    /// Mistakes that leave nothing to be read.
+    fn with(text: &str, schema: &serde_json::Value, stand_in: StandIn) -> Result<Self, Vec<Mistake>> {
+        let shaped = shape::check_with(text, schema, Some(stand_in))?;
+        let mut shape = shaped.mistakes;
+        let file: file::File = match serde_json::from_value(shaped.value) {
+            Ok(file) => file,
+            Err(error) => {
+                // The schema says less than the types do; what it let through is still a mistake.
+                shape.push(Mistake {
+                    at: 0..0,
+                    field: String::new(),
+                    problem: error.to_string(),
+                    help: None,
+                });
+                return Err(shape);
+            }
+        };
+        let (scenario, meaning) = meaning::read(file, &shaped.places, &shape);
+        Ok(Self {
+            scenario,
+            shape,
+            meaning,
+            stood_in: shaped.stood_in,
+        })
     }
 }
 

@@ -1,7 +1,8 @@
 //! The shape of a file: every field known, every value of its kind. The rules are the JSON Schema's, so that
 //! an editor and this check say the same.
 //!
-//! What is wrong is reported and left out, and the rest is read on, so that no mistake hides another.
+//! What is wrong is reported and left out, and the rest is read on, so that no mistake hides another. Where something
+//! cannot do without what is left out, another value may stand for it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,7 +13,11 @@ use toml::de::{DeTable, DeValue};
 
 use super::items::names;
 use super::mistakes::{Mistake, meant, near};
+use super::stand_in::StandIn;
 use super::units;
+
+/// What is wrong with a field that there is not.
+pub(crate) const UNKNOWN_FIELD: &str = "unknown field";
 
 /// A file whose shape was checked.
 pub(crate) struct Shaped {
@@ -22,6 +27,8 @@ pub(crate) struct Shaped {
     pub(crate) places: Places,
     /// What is wrong with it.
     pub(crate) mistakes: Vec<Mistake>,
+    /// Fields that have a value which nobody wrote.
+    pub(super) stood_in: Vec<String>,
 }
 
 /// Where the fields of a file are: by path, such as `fault[2].between[0]`.
@@ -49,6 +56,18 @@ impl Places {
 /// # Errors
 /// It is not TOML: only that is reported, since what a broken line means can only be guessed.
 pub(crate) fn check(text: &str, schema: &Value) -> Result<Shaped, Vec<Mistake>> {
+    check_with(text, schema, None)
+}
+
+/// The same; `stand_in` stands for what must be there, below the file's own fields, and cannot be read.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_with(
+    text: &str,
+    schema: &Value,
+    stand_in: Option<StandIn>,
+) -> Result<Shaped, Vec<Mistake>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return Err(errors.iter().map(syntax).collect());
@@ -57,12 +76,15 @@ pub(crate) fn check(text: &str, schema: &Value) -> Result<Shaped, Vec<Mistake>> 
         root: schema,
         places: Places::default(),
         mistakes: Vec::new(),
+        stand_in,
+        stood_in: Vec::new(),
     };
     let value = walk.table(schema, table.get_ref(), "", 0..0, true);
     Ok(Shaped {
         value: value.unwrap_or_default(),
         places: walk.places,
         mistakes: walk.mistakes,
+        stood_in: walk.stood_in,
     })
 }
 
@@ -79,6 +101,8 @@ struct Walk<'a> {
     root: &'a Value,
     places: Places,
     mistakes: Vec<Mistake>,
+    stand_in: Option<StandIn>,
+    stood_in: Vec<String>,
 }
 
 impl<'a> Walk<'a> {
@@ -93,9 +117,15 @@ impl<'a> Walk<'a> {
 
     /// The schema behind a reference.
     fn resolve(&self, schema: &'a Value) -> &'a Value {
-        let name = schema.get("$ref").and_then(Value::as_str);
-        let pointed = name.and_then(|name| self.root.pointer(name.trim_start_matches('#')));
-        pointed.unwrap_or(schema)
+        resolved(self.root, schema)
+    }
+
+    /// What stands for the value at `path`, if anything may.
+    fn stand_in(&mut self, schema: &'a Value, path: &str) -> Option<Value> {
+        let root = self.root;
+        let value = self.stand_in?.value(schema, &|schema| resolved(root, schema));
+        self.stood_in.push(path.to_owned());
+        Some(value)
     }
 
     /// What of `value` is as `schema` wants it; `None` if it is of no use.
@@ -191,12 +221,16 @@ impl<'a> Walk<'a> {
         }
         let nothing = &Value::Null;
         let schema = self.resolve(schema.get("items").unwrap_or(nothing));
-        let read = items
-            .iter()
-            .enumerate()
-            .map(|(place, item)| self.value(schema, item, &format!("{path}[{place}]")));
-        let read: Vec<_> = read.collect();
-        if kind(schema) == "object" {
+        let is_table = kind(schema) == "object";
+        let mut read = Vec::new();
+        for (place, item) in items.iter().enumerate() {
+            let path = format!("{path}[{place}]");
+            read.push(match self.value(schema, item, &path) {
+                None if !is_table => self.stand_in(schema, &path),
+                value => value,
+            });
+        }
+        if is_table {
             // A table that is of no use keeps its place.
             return Some(read.into_iter().map(Option::unwrap_or_default).collect());
         }
@@ -236,7 +270,7 @@ impl<'a> Walk<'a> {
                     let known: Vec<_> = known.collect();
                     let unused = known.iter().copied().filter(|known| !table.contains_key(*known));
                     let help = near(name.get_ref(), &known).or_else(|| meant(name.get_ref(), unused));
-                    self.mistake(name.span(), &inner, "unknown field".to_owned(), help);
+                    self.mistake(name.span(), &inner, UNKNOWN_FIELD.to_owned(), help);
                 }
             }
         }
@@ -247,9 +281,14 @@ impl<'a> Walk<'a> {
             .flatten();
         let mut whole = true;
         for name in required.filter_map(Value::as_str) {
+            let field = fields.and_then(|fields| fields.get(name));
+            if let Some(field) = field.filter(|_| !always && !read.contains_key(name))
+                && let Some(value) = self.stand_in(field, &joined(path, name))
+            {
+                read.insert(name.to_owned(), value);
+            }
             whole &= read.contains_key(name);
             if !table.contains_key(name) {
-                let field = fields.and_then(|fields| fields.get(name));
                 let expected = field.map_or_else(String::new, |field| self.expected(field));
                 let problem = format!("missing; expected {expected}");
                 self.mistake(at.clone(), &joined(path, name), problem, None);
@@ -330,6 +369,12 @@ impl<'a> Walk<'a> {
             _ => "a text".to_owned(),
         }
     }
+}
+
+fn resolved<'v>(root: &'v Value, schema: &'v Value) -> &'v Value {
+    let name = schema.get("$ref").and_then(Value::as_str);
+    let pointed = name.and_then(|name| root.pointer(name.trim_start_matches('#')));
+    pointed.unwrap_or(schema)
 }
 
 /// What a schema wants: an enumeration is a text, whatever it is made of.

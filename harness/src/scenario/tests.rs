@@ -101,6 +101,44 @@ fn a_good_file_is_read_with_defaults() {
     assert_eq!(tenant.as_deref(), Some("contoso"), "filled in");
 }
 
+/// What nobody can read says nothing about the fields beside it.
+#[test]
+fn a_mistake_in_a_field_hides_none_in_the_others() {
+    check(
+        "kind = \"crash\"\nhost = \"agent1\"",
+        "kind = \"crash\"\nhost = \"agnet1\"\nfrom = \"now\"",
+        &["fault[0].host: there is no host", "fault[0].from: unknown field"],
+    );
+    let old = "at = \"20s\"\nfor = \"10s\"\nkind = \"crash\"\nhost = \"agent1\"";
+    check(
+        old,
+        &old.replace("20s", "20x").replace("agent1", "agnet1"),
+        &["fault[0].at: expected a time", "fault[0].host: there is no host"],
+    );
+    // Perhaps into the quiet part, and perhaps not.
+    check(
+        old,
+        &old.replace("20s", "20x").replace("10s", "35s"),
+        &["fault[0].at: expected a time"],
+    );
+    check(
+        "users = { ok = 9, disabled = 1 }",
+        "users = { ok = 9, locked = 1 }\nclients = 0",
+        &["load[0].users", "load[0].clients: expected a whole number"],
+    );
+    check(
+        "weights = { crash_agent = 1, partition_controller = 2 }",
+        "weights = 3\nlongest = \"1ms\"",
+        &["nemesis.weights: expected a table", "nemesis.longest"],
+    );
+    // What is there cannot be read, so that it is not missing.
+    check(
+        "are = { signed_in = \">= 99%\", unavailable = \"<= 1%\" }",
+        "are = { signed_in = \"99\u{00a0}%\" }",
+        &["expect.answers[0].are.signed_in: expected an amount"],
+    );
+}
+
 #[test]
 fn what_is_not_known_is_said_with_what_was_meant() {
     check(

@@ -1,11 +1,13 @@
 //! Carries actions out on a world.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use postern_directory_mock::AccountState;
 use postern_kit::telemetry::chain;
 use uuid::Uuid;
 
+use super::cuts::{Stop, Ways};
 use super::fault::{Action, Fault};
 use super::host::{Host, Process};
 use super::parts::{Agent, CLOUD};
@@ -55,43 +57,45 @@ impl World {
 
     fn fault(&mut self, fault: &Fault) -> Result<(), SimError> {
         match fault {
-            Fault::Partition { a, b } => {
-                self.both("a", a, "b", b)?;
-                self.sim.partition(a.as_str(), b.as_str());
+            Fault::Partition { a, b, lost } => {
+                let ends = self.both("a", a, "b", b)?;
+                self.cuts.stop(&self.sim, ends, Ways::Both, stop(*lost));
             }
-            Fault::PartitionOneWay { from, to } => {
-                self.both("from", from, "to", to)?;
-                self.sim.partition_oneway(from.as_str(), to.as_str());
+            Fault::PartitionOneWay { from, to, lost } => {
+                let ends = self.both("from", from, "to", to)?;
+                self.cuts.stop(&self.sim, ends, Ways::There, stop(*lost));
             }
-            Fault::Repair { a, b } => {
-                self.both("a", a, "b", b)?;
-                self.sim.repair(a.as_str(), b.as_str());
+            Fault::Repair { a, b, lost } => {
+                let ends = self.both("a", a, "b", b)?;
+                self.cuts.mend(&self.sim, ends, Ways::Both, stop(*lost));
             }
-            Fault::RepairOneWay { from, to } => {
-                self.both("from", from, "to", to)?;
-                self.sim.repair_oneway(from.as_str(), to.as_str());
+            Fault::RepairOneWay { from, to, lost } => {
+                let ends = self.both("from", from, "to", to)?;
+                self.cuts.mend(&self.sim, ends, Ways::There, stop(*lost));
             }
             Fault::Isolate { host } => {
                 for other in self.others(host)? {
-                    self.sim.partition(host.as_str(), other.as_str());
+                    let ends = self.both("host", host, "other", &other)?;
+                    self.cuts.stop(&self.sim, ends, Ways::Both, Stop::Cut);
                 }
             }
             Fault::Rejoin { host } => {
                 for other in self.others(host)? {
-                    self.sim.repair(host.as_str(), other.as_str());
+                    let ends = self.both("host", host, "other", &other)?;
+                    self.cuts.mend(&self.sim, ends, Ways::Both, Stop::Cut);
                 }
             }
             Fault::Hold { a, b } => {
-                self.both("a", a, "b", b)?;
-                self.sim.hold(a.as_str(), b.as_str());
+                let ends = self.both("a", a, "b", b)?;
+                self.cuts.stop(&self.sim, ends, Ways::Both, Stop::Held);
             }
             Fault::Release { a, b } => {
-                self.both("a", a, "b", b)?;
-                self.sim.release(a.as_str(), b.as_str());
+                let ends = self.both("a", a, "b", b)?;
+                self.cuts.mend(&self.sim, ends, Ways::Both, Stop::Held);
             }
             Fault::Latency { a, b, latency } => {
-                self.both("a", a, "b", b)?;
-                self.sim.set_link_latency(a.as_str(), b.as_str(), *latency);
+                let (a, b) = self.both("a", a, "b", b)?;
+                self.cuts.set_latency(&self.sim, a, b, *latency);
             }
             Fault::Crash { host } => self.crash(host)?,
             Fault::Stop { host } => self.host("host", host)?.stop(),
@@ -126,7 +130,13 @@ impl World {
     }
 
     /// Two hosts that are there and differ: the simulator has no link from a host to itself.
-    fn both(&self, first: &'static str, a: &str, second: &'static str, b: &str) -> Result<(), SimError> {
+    pub(super) fn both(
+        &self,
+        first: &'static str,
+        a: &str,
+        second: &'static str,
+        b: &str,
+    ) -> Result<(IpAddr, IpAddr), SimError> {
         self.host(first, a)?;
         self.host(second, b)?;
         if a == b {
@@ -134,7 +144,7 @@ impl World {
                 "{second}: {b:?} is {first} as well; expected another host"
             )));
         }
-        Ok(())
+        Ok((self.sim.lookup(a), self.sim.lookup(b)))
     }
 
     fn others(&self, host: &str) -> Result<Vec<String>, SimError> {
@@ -237,5 +247,12 @@ impl World {
             })
         }));
         Ok(())
+    }
+}
+
+fn stop(lost: bool) -> Stop {
+    match lost {
+        true => Stop::Lost,
+        false => Stop::Cut,
     }
 }

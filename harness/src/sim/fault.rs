@@ -67,12 +67,15 @@ impl DirectoryFault {
 /// Something that goes wrong, or is put right. Hosts are given by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing passes between two hosts, and what is on the way is lost.
+    /// Nothing passes between two hosts. What they send is repeated, as TCP does, until it arrives.
     Partition {
         /// One.
         a: String,
         /// The other.
         b: String,
+        /// It is not: connections in which something was sent meanwhile stay silent for good, as behind a firewall
+        /// that forgot them.
+        lost: bool,
     },
     /// Nothing passes from one host to another; the other way everything does.
     PartitionOneWay {
@@ -80,13 +83,17 @@ pub enum Fault {
         from: String,
         /// To here.
         to: String,
+        /// As in a partition.
+        lost: bool,
     },
-    /// Two hosts are connected again, in both directions.
+    /// A partition of two hosts is over. If others are not, that changes nothing yet.
     Repair {
         /// One.
         a: String,
         /// The other.
         b: String,
+        /// As the partition was.
+        lost: bool,
     },
     /// A partition from one host to another is over.
     RepairOneWay {
@@ -94,6 +101,8 @@ pub enum Fault {
         from: String,
         /// To here.
         to: String,
+        /// As the partition was.
+        lost: bool,
     },
     /// Nothing passes between a host and all others.
     Isolate {

@@ -166,6 +166,8 @@ pub(super) fn host_of<S: Subscriber + for<'a> LookupSpan<'a>>(
 pub(super) struct Words {
     pub(super) message: String,
     pub(super) fields: String,
+    /// What is said of an error.
+    pub(super) error: String,
     /// What the simulator calls a host.
     host: Option<String>,
 }
@@ -188,6 +190,9 @@ impl Visit for Words {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // A text takes any amount of writing.
+        if field.name() == "error" {
+            let _ = write!(self.error, "{value:?}");
+        }
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),

@@ -1,9 +1,8 @@
 //! The network seam over turmoil's simulated TCP: unmodified TLS, HTTP/2 and LDAP clients and servers
 //! on top, every connection's bytes counted into the trace.
 //!
-//! A lost segment is never sent again, so a connection that was cut stays silent until an end gives it
-//! up, as one through a firewall that forgot it. Connecting to a host that is down neither succeeds nor
-//! fails until the caller's own deadline.
+//! The simulator never sends a segment again: what a cut link loses, `cuts.rs` repeats. Connecting to a host that is
+//! down neither succeeds nor fails until the caller's own deadline.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -23,6 +23,17 @@ const FILTER: &str = "info,postern_kit=trace,postern_proto=trace,postern_cloud=t
 /// What an agent says when it has opened a request.
 const TAKEN: &str = "request taken";
 
+/// What the cloud says when it can give an agent requests, when it cannot any more, and why not.
+const ATTACHED: &str = "agent attached";
+const DETACHED: &str = "agent detached";
+const ENDED: &str = "agent's stream ended";
+
+/// What an agent says before it dials again.
+const NOT_ATTACHED: &str = "not attached";
+
+/// Words about agents that are kept: one that flaps through an hour says a few thousand.
+const HEARD_MAX: usize = 10_000;
+
 /// Leaks that are kept: who leaks once leaks again.
 const LEAKS_MAX: usize = 20;
 
@@ -37,9 +48,32 @@ pub struct Taken {
     pub request: String,
 }
 
+/// How it is with an agent's stream, in the words of one of its ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Since the simulation began.
+    pub at: Duration,
+    /// Who says so: the agent's own host, or the cloud's.
+    pub host: String,
+    /// The agent's id, where another host speaks of it.
+    pub agent: Option<String>,
+    /// What is said.
+    pub what: Stream,
+}
+
+/// How it is with an agent's stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// It stands.
+    Stands,
+    /// It has ended: why, unless whoever says so has ended it.
+    Ended(String),
+}
+
 #[derive(Debug, Default)]
 struct Kept {
     leaks: Vec<Leak>,
+    heard: Vec<Heard>,
     taken: Vec<Taken>,
     /// Whether logs are looked at.
     hears: bool,
@@ -90,6 +124,30 @@ impl Watch {
         kept.hears.then(|| kept.taken.clone())
     }
 
+    /// What was said of agents' streams, the first words; nothing if logs are not looked at.
+    pub fn heard(&self) -> Vec<Heard> {
+        self.lock().heard.clone()
+    }
+
+    fn hear(&self, words: &Words, host: impl FnOnce() -> String) {
+        let why = words.error.clone();
+        let what = match words.message.as_str() {
+            ATTACHED => Stream::Stands,
+            DETACHED => Stream::Ended(String::new()),
+            ENDED | NOT_ATTACHED => Stream::Ended(why),
+            _ => return,
+        };
+        let mut kept = self.lock();
+        if kept.heard.len() < HEARD_MAX {
+            kept.heard.push(Heard {
+                at: elapsed().unwrap_or_default(),
+                host: host(),
+                agent: words.field("agent").map(str::to_owned),
+                what,
+            });
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,6 +173,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Watch {
                 self.look(&format!("the log of {}", host()), text.as_bytes());
             }
         }
+        self.hear(&words, host);
         if words.message == TAKEN
             && let Some(request) = words.field("request")
         {
@@ -145,6 +204,29 @@ mod tests {
             assert_eq!(watch.leaks(), []);
             tracing::warn!(password = "Canary-5f1db07e-0-00", "cannot bind");
         });
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(watch.clone()), || {
+            let agent = "0b";
+            tracing::info!(%agent, tenant = "t", "agent attached");
+            tracing::warn!(%agent, error = "connection failed: h2 protocol error", "agent's stream ended");
+            tracing::warn!(
+                cloud = "c:1",
+                error = "no connection within 5 s",
+                again_in_ms = 7,
+                "not attached"
+            );
+        });
+        let heard = watch.heard();
+        let heard: Vec<_> = heard
+            .iter()
+            .map(|one| (one.agent.as_deref(), &one.what))
+            .collect();
+        let ended = |why: &str| Stream::Ended(why.to_owned());
+        let expected = [
+            (Some("0b"), &Stream::Stands),
+            (Some("0b"), &ended("connection failed: h2 protocol error")),
+            (None, &ended("no connection within 5 s")),
+        ];
+        assert_eq!(heard, expected);
         watch.look("the network", b"xCanary-5f1db07e-1-ff");
         let places: Vec<_> = watch.leaks().into_iter().map(|leak| leak.place).collect();
         assert!(places.contains(&"the log of agent1".to_owned()), "{places:?}");

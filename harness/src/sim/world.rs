@@ -20,6 +20,7 @@ use super::admin::SetUps;
 use super::build;
 use super::client::{Access, Arrival, Book, Client, Inbox};
 use super::cpu;
+use super::cuts::Cuts;
 use super::fault::Action;
 use super::host::{Host, Process};
 use super::parts::{Agent, CLOUD, Cloud, Controller, PUBLIC_PORT};
@@ -132,6 +133,7 @@ pub struct World {
     /// What was asked of administrators, in this order.
     pub(super) asked: Rc<RefCell<Vec<Asked>>>,
     set_up: SetUps,
+    pub(super) cuts: Cuts,
     folder: tempfile::TempDir,
     watch: Option<Watch>,
 }
@@ -214,6 +216,7 @@ impl World {
             binds: BTreeMap::new(),
             asked: Rc::default(),
             set_up: BTreeMap::new(),
+            cuts: Cuts::new(topology.latency.min, topology.tick),
             folder: ground.folder,
             watch,
         };
@@ -239,10 +242,8 @@ impl World {
         for link in &topology.links {
             let ends = [&link.a, &link.b];
             if ends.iter().any(|name| name.starts_with("client")) == of_clients {
-                self.host("links.a", &link.a)?;
-                self.host("links.b", &link.b)?;
-                self.sim
-                    .set_link_latency(link.a.as_str(), link.b.as_str(), link.latency);
+                let (a, b) = self.both("links.a", &link.a, "links.b", &link.b)?;
+                self.cuts.set_latency(&self.sim, a, b, link.latency);
             }
         }
         Ok(())
@@ -411,6 +412,7 @@ impl World {
             let action = next.remove();
             self.apply(&action)?;
         }
+        self.cuts.carry(&self.sim);
         let ahead = now + self.tick;
         while let Some(next) = self.arrivals.first_entry().filter(|next| next.key().0 < ahead) {
             let arrival = next.remove();

@@ -368,6 +368,11 @@ fn faults(scenario: &mut Scenario, dice: &Dice) {
             after: any(&[DiskStep::Write, DiskStep::Fsync, DiskStep::Rename], &dice.0)
                 .unwrap_or(DiskStep::Write),
         }),
+        agent.clone().map(|agent| Trouble::Partition {
+            between: [agent, "cloud".to_owned()],
+            one_way: false,
+            lost: true,
+        }),
         agent.map(|host| Trouble::Isolate { host }),
         controller.map(|host| Trouble::Restart { host }),
         Some(Trouble::Restart {
@@ -376,6 +381,7 @@ fn faults(scenario: &mut Scenario, dice: &Dice) {
         Some(Trouble::Partition {
             between,
             one_way: dice.chance(0.5),
+            lost: dice.chance(0.25),
         }),
         Some(Trouble::Crash { host }),
     ];

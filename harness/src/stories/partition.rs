@@ -30,13 +30,27 @@ pub(super) fn partition_and_repair(stage: &mut Stage) -> Result<(), Failed> {
     let sent = stage.load(&mut world, &load)?;
     let (agent, cloud) = ("agent1".to_owned(), "cloud".to_owned());
     let (a, b) = (agent.clone(), cloud.clone());
-    world.at(SECOND * 5, Fault::Partition { a, b });
+    world.at(SECOND * 5, Fault::Partition { a, b, lost: false });
     let (a, b) = (agent.clone(), cloud.clone());
-    world.at(SECOND * 20, Fault::Repair { a, b });
+    world.at(SECOND * 20, Fault::Repair { a, b, lost: false });
     let (from, to) = (agent.clone(), cloud.clone());
-    world.at(SECOND * 50, Fault::PartitionOneWay { from, to });
+    world.at(
+        SECOND * 50,
+        Fault::PartitionOneWay {
+            from,
+            to,
+            lost: false,
+        },
+    );
     let (from, to) = (agent, cloud);
-    world.at(SECOND * 60, Fault::RepairOneWay { from, to });
+    world.at(
+        SECOND * 60,
+        Fault::RepairOneWay {
+            from,
+            to,
+            lost: false,
+        },
+    );
     world.run_until(SECOND * 19)?;
     let attached = attached(&mut world)?;
     ensure(attached == 1, || {
@@ -85,13 +99,13 @@ pub(super) fn idle_agent_is_cut_off(stage: &mut Stage) -> Result<(), Failed> {
     // Idle for long enough that pings have come and gone, and at any moment between two of them.
     let cut = SECOND * 100 + Duration::from_millis(random::below(&stage.random(), PINGED_EVERY_MS));
     let (a, b) = ("agent1".to_owned(), "cloud".to_owned());
-    world.at(cut, Fault::Partition { a, b });
+    world.at(cut, Fault::Partition { a, b, lost: false });
     let noticed = until(&mut world, cut, IDLE_NOTICED_MAX, 1)?;
     stage.say(format!("noticed {:.1} s after the cut", noticed.as_secs_f64()));
     // Long enough that the agent knows too.
     let healed = cut + SECOND * 90;
     let (a, b) = ("agent1".to_owned(), "cloud".to_owned());
-    world.at(healed, Fault::Repair { a, b });
+    world.at(healed, Fault::Repair { a, b, lost: false });
     let back = until(&mut world, healed, IDLE_BACK_MAX, 2)?;
     stage.say(format!("back {:.1} s after the repair", back.as_secs_f64()));
     stage.end(&mut world)

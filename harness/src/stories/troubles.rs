@@ -56,9 +56,25 @@ fn plan(world: &mut World) {
     at(60, Action::Enrol { host: host("agent2") });
     at(65, Fault::Start { host: host("agent2") }.into());
     let (from, to) = (host("agent1"), host("dc1"));
-    at(70, Fault::PartitionOneWay { from, to }.into());
+    at(
+        70,
+        Fault::PartitionOneWay {
+            from,
+            to,
+            lost: false,
+        }
+        .into(),
+    );
     let (from, to) = (host("agent1"), host("dc1"));
-    at(75, Fault::RepairOneWay { from, to }.into());
+    at(
+        75,
+        Fault::RepairOneWay {
+            from,
+            to,
+            lost: false,
+        }
+        .into(),
+    );
 }
 
 /// One trouble after the other under load: no right password is ever refused, no wrong one accepted, and

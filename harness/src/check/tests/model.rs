@@ -48,6 +48,7 @@ fn a_fault_explains_a_missing_verdict_until_it_must_be_over() {
     let partition = || Trouble::Partition {
         between: ["agent1".to_owned(), "cloud".to_owned()],
         one_way: false,
+        lost: false,
     };
     let with = |begin, end| {
         let mut history = history.clone();

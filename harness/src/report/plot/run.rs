@@ -336,15 +336,17 @@ impl TimeAxis {
         let mut labels = Labels::default();
         let mut ends: Vec<u32> = Vec::new();
         let lanes = if in_words { LANES_MAX } else { 2 };
+        // Where each has a line of its own, there is room for all of its words.
+        let longest = if faults.len() <= lanes { 90 } else { 34 };
         for fault in faults {
             let number = fault.number.to_string();
             let words = if in_words {
-                format!("{number} {}", text::short(&text::line(&fault.label), 34))
+                format!("{number} {}", text::short(&text::line(&fault.label), longest))
             } else {
                 number.clone()
             };
-            // A digit of the font has about 6 pixels.
-            let width = |text: &str| 8 + 6 * text.chars().count() as u32;
+            // Most letters of the font have less than 7 pixels.
+            let width = |text: &str| 8 + 7 * text.chars().count() as u32;
             let begin = self.pixel(self.at(fault.from)).min(WIDTH - width(&words));
             for text in [words, number] {
                 let free = (0..lanes).find(|lane| ends.get(*lane).is_none_or(|end| *end <= begin));
@@ -400,8 +402,8 @@ fn shade<Y: Height>(
     faults: &[FaultSpan],
     (low, high): (f64, f64),
 ) -> Result<(), PlotError> {
-    for fault in faults {
-        let (from, to) = (axis.at(fault.from), axis.at(fault.to));
+    for span in faults.iter().flat_map(FaultSpan::spans) {
+        let (from, to) = (axis.at(span.from), axis.at(span.to));
         let area = Rectangle::new([(from, low), (to, high)], FAULT.light.mix(0.14).filled());
         let edge = PathElement::new(
             vec![(from, low), (from, high)],

@@ -72,7 +72,8 @@ impl Lost {
             items.0.iter().any(Option::is_none)
         }
         let wrong = |test: &dyn Fn(&str) -> bool| shape.iter().any(|mistake| test(&mistake.field));
-        let tenants = some(&file.tenant) || wrong(&|field| field == "tenant");
+        let named = |field: &str, table: &str| field.starts_with(table) && field.ends_with("].name");
+        let tenants = some(&file.tenant) || wrong(&|field| field == "tenant" || named(field, "tenant["));
         let in_tenant = |field: &str, what: &[&str]| {
             let rest = field
                 .strip_prefix("tenant[")
@@ -93,7 +94,7 @@ impl Lost {
                         .iter()
                         .any(|work| field.starts_with(work))
                 }),
-            faults: some(&file.fault) || wrong(&|field| field == "fault"),
+            faults: some(&file.fault) || wrong(&|field| field == "fault" || named(field, "fault[")),
         }
     }
 }

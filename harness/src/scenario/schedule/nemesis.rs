@@ -127,7 +127,11 @@ fn trouble(mischief: Mischief, scenario: &Scenario, random: &dyn Random) -> Opti
 }
 
 fn partition(between: [String; 2], one_way: bool) -> Trouble {
-    Trouble::Partition { between, one_way }
+    Trouble::Partition {
+        between,
+        one_way,
+        lost: false,
+    }
 }
 
 /// A time between two numbers of milliseconds.
