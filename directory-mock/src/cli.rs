@@ -1,8 +1,11 @@
-//! The command line: `postern-directory-mock serve --config F`.
+//! The command line: `postern-directory-mock serve` runs a directory, `control` steers one that runs.
+
+mod control;
 
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,6 +42,8 @@ struct Cli {
 enum Command {
     /// Serves a directory until SIGTERM or Ctrl-C.
     Serve(ServeArgs),
+    /// Asks and steers a directory that runs: faults, clock, users, journal.
+    Control(control::ControlArgs),
 }
 
 /// What `serve` takes.
@@ -69,12 +74,15 @@ pub async fn main() -> ExitCode {
 /// Runs the program with `args`, the first of which is its name. Help and usage errors end the process.
 ///
 /// # Errors
-/// What is wrong with the configuration, or why the directory does not start.
+/// What is wrong with the configuration, why the directory does not start, or why a running one refuses.
 ///
 /// # Cancellation
 /// Dropping it stops the directory.
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed> {
-    let Command::Serve(args) = Cli::parse_from(args).command;
+    let args = match Cli::parse_from(args).command {
+        Command::Serve(args) => args,
+        Command::Control(args) => return control::run(args).await,
+    };
     process::forbid_core_dumps()?;
     // Every connection is an open file, and the usual limit of 1,024 is less than we allow of them.
     process::raise_open_files()?;
@@ -87,14 +95,16 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed>
         .tasks
         .spawn_essential("signals", process::stop_on_signal(stop.clone()));
     let tasks = seams.tasks.clone();
-    let show = |server: &Server| {
+    let show = |server: &Server, control: Option<SocketAddr>| {
         if let Some(file) = &args.write_users
             && let Err(error) = std::fs::write(file, users(server))
         {
             tracing::error!(file = %file.display(), %error, "users cannot be written");
         }
         // A closed standard output does not stop the service.
-        let _ = std::io::stdout().write_all(describe(server, args.show_passwords).as_bytes());
+        let control = control.map_or(String::new(), |addr| format!("control on {addr}\n"));
+        let text = control + &describe(server, args.show_passwords);
+        let _ = std::io::stdout().write_all(text.as_bytes());
     };
     let served = serve(config, seams, stop.clone(), show).await;
     stop.cancel();
@@ -109,6 +119,9 @@ fn load(file: &Path, seams: &Seams) -> Result<Config, Failed> {
     let text = String::from_utf8(bytes).map_err(|_| failed(&"it is not UTF-8 text"))?;
     let mut config = config::read(&text)?;
     let folder = file.parent().unwrap_or(Path::new(""));
+    if let Some(control) = &mut config.control {
+        control.token_file = folder.join(&control.token_file);
+    }
     config.tls = match config.tls {
         TlsFiles::Given { certificate, key } => TlsFiles::Given {
             certificate: folder.join(certificate),

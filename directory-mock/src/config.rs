@@ -31,10 +31,21 @@ pub struct Config {
     pub idle_limit: Duration,
     /// The certificate.
     pub tls: TlsFiles,
+    /// Where the directory is steered from, if it is.
+    pub control: Option<ControlFiles>,
     /// Troubles from the start.
     pub faults: Vec<Rule>,
     /// What their chance is drawn from; without it they differ from run to run.
     pub fault_seed: Option<u64>,
+}
+
+/// The control port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlFiles {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The file with its token; made if there is none.
+    pub token_file: PathBuf,
 }
 
 /// Where the certificate comes from.
@@ -90,6 +101,7 @@ pub fn read(text: &str) -> Result<Config, ConfigErrors> {
         let settings = fields.tables("password_settings", read_settings);
         let suffixes: Option<Vec<String>> = fields.or("upn_suffixes", Vec::new(), "a list of DNS names");
         let population = fields.table("population", read_population);
+        let control = fields.table("control", read_control);
         let faults = fields.tables("faults", read_rule);
         let faults = faults.and_then(|rules| few(fields, rules));
         let fault_seed: Option<Option<u64>> = fields.optional("fault_seed", "a number");
@@ -117,10 +129,31 @@ pub fn read(text: &str) -> Result<Config, ConfigErrors> {
             require_encryption: require_encryption?,
             idle_limit: idle_limit?,
             tls: tls?,
+            control: control?,
             faults: faults?,
             fault_seed: fault_seed?,
         })
     })
+}
+
+fn read_control(fields: &mut Fields<'_>) -> Option<Option<ControlFiles>> {
+    let listen: Option<Option<SocketAddr>> = fields.optional("listen", "an address like 127.0.0.1:3880");
+    let token_file: Option<Option<PathBuf>> = fields.optional("token_file", "the path of a file");
+    match (listen?, token_file?) {
+        (Some(listen), Some(token_file)) => Some(Some(ControlFiles { listen, token_file })),
+        (None, None) => Some(None),
+        (None, Some(_)) => {
+            fields.mistake("listen", "missing; expected an address like 127.0.0.1:3880");
+            None
+        }
+        (Some(_), None) => {
+            fields.mistake(
+                "token_file",
+                "missing; expected the path of a file, which is made if there is none",
+            );
+            None
+        }
+    }
 }
 
 fn few(fields: &Fields<'_>, rules: Vec<Rule>) -> Option<Vec<Rule>> {
@@ -225,7 +258,8 @@ fn read_tls(fields: &mut Fields<'_>) -> Option<TlsFiles> {
     }
 }
 
-fn read_user(fields: &mut Fields<'_>) -> Option<User> {
+/// One user.
+pub(crate) fn read_user(fields: &mut Fields<'_>) -> Option<User> {
     let name: Option<String> = fields.required("name", "a sAMAccountName");
     let password: Option<String> = fields.required("password", "a text");
     let upn: Option<Option<String>> = fields.optional("upn", "a name such as alice@corp.example.test");
@@ -290,10 +324,12 @@ fn read_settings(fields: &mut Fields<'_>) -> Option<PasswordSettings> {
     })
 }
 
-const STATES: &str = "disabled, account_expired, password_expired, password_never_expires, must_change, locked, \
+/// The states by their names here.
+pub(crate) const STATES: &str = "disabled, account_expired, password_expired, password_never_expires, must_change, locked, \
                       no_logon_hours, other_workstations, protected, never_locks";
 
-fn state(name: &str) -> Option<AccountState> {
+/// The state of this name.
+pub(crate) fn state(name: &str) -> Option<AccountState> {
     Some(match name {
         "disabled" => AccountState::Disabled,
         "account_expired" => AccountState::AccountExpired,
@@ -350,6 +386,9 @@ mod tests {
             precedence = 10
             applies_to = ["staff"]
             password_length_min = 14
+            [control]
+            listen = "127.0.0.1:0"
+            token_file = "control.token"
             [[faults]]
             name = "slow"
             controller = "dc1"
@@ -366,6 +405,7 @@ mod tests {
         assert!(alice.disabled && alice.administrator);
         assert_eq!(domain.policy_of(alice).password_length_min, 14);
         assert_eq!(config.faults[0].name(), "slow");
+        assert_eq!(config.control.unwrap().token_file, PathBuf::from("control.token"));
         let TlsFiles::Made { root, .. } = config.tls else {
             panic!("a certificate was given")
         };
@@ -375,7 +415,7 @@ mod tests {
     #[test]
     fn all_mistakes_are_told_at_once() {
         let wrong = read(
-            "domain = 'not a name'\nflavour = 'other'\ntls.key = 'k'\n[[users]]\nname = 'a'\nstates = ['odd']\n\
+            "domain = 'not a name'\nflavour = 'other'\ncontrol.listen = '[::1]:1'\ntls.key = 'k'\n[[users]]\nname = 'a'\nstates = ['odd']\n\
              [[faults]]\nname = 'f'\neffect = 'sub_code'",
         )
         .unwrap_err();
@@ -394,6 +434,7 @@ mod tests {
                 "tls.certificate",
                 "users[0].password",
                 "users[0].states",
+                "control.token_file",
                 "faults[0].sub_code",
             ]
         );

@@ -28,6 +28,7 @@ pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod faults;
 pub mod handle;
 pub mod journal;

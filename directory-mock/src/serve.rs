@@ -1,13 +1,18 @@
 //! The program's service: one controller from a configuration until it is told to stop.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use postern_kit::Seams;
 use postern_kit::tls::{Identity, TlsError};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::MovableClock;
 use crate::config::{Config, TlsFiles};
+use crate::control::{self, ControlError, Controlled};
 use crate::faults::RuleError;
+use crate::handle::DirectoryHandle;
 use crate::server::{CONNECTIONS_MAX, Server, ServerOptions, StartError, TlsChoice};
 
 /// Why the service does not start.
@@ -35,12 +40,15 @@ pub enum ServeError {
     /// A rule of `faults` cannot be set.
     #[error("faults cannot be set")]
     Faults(#[from] RuleError),
+    /// The control port is not opened.
+    #[error("the directory cannot be controlled")]
+    Control(#[from] ControlError),
     /// The controller does not start.
     #[error("directory does not start")]
     Start(#[from] StartError),
 }
 
-/// Serves until `stop`; `ready` sees the running controller.
+/// Serves until `stop`; `ready` sees the running controller and the address of the control port.
 ///
 /// # Errors
 /// [`ServeError`] if it does not start.
@@ -51,7 +59,7 @@ pub async fn serve(
     config: Config,
     seams: Seams,
     stop: CancellationToken,
-    ready: impl FnOnce(&Server),
+    ready: impl FnOnce(&Server, Option<SocketAddr>),
 ) -> Result<(), ServeError> {
     let (tls, names, root) = match config.tls {
         TlsFiles::Given { certificate, key } => (given(certificate, key, &seams)?, Vec::new(), None),
@@ -68,7 +76,15 @@ pub async fn serve(
         connections_max: CONNECTIONS_MAX,
         require_encryption: config.require_encryption,
     };
-    let server = Server::start(config.directory, options, &seams).await?;
+    let clock = Arc::new(MovableClock::new(seams.clock.clone()));
+    let moved = Seams {
+        clock: clock.clone(),
+        ..seams.clone()
+    };
+    let directory = DirectoryHandle::open(&config.directory, &moved).map_err(StartError::from)?;
+    // A description of a million users is as large as they are.
+    drop(config.directory);
+    let server = Server::start_shared(directory.clone(), options, &seams).await?;
     if let Some(seed) = config.fault_seed {
         server.faults().seed(seed);
     }
@@ -80,7 +96,13 @@ pub async fn serve(
         let written = seams.disk.replace(&path, pem.as_bytes());
         written.map_err(|source| ServeError::Write { path, source })?;
     }
-    ready(&server);
+    let mut control = None;
+    if let Some(files) = config.control {
+        let token = control::token(&files.token_file, &seams)?;
+        let controlled = Controlled::new(directory, clock).server(&server);
+        control = Some(control::start(files.listen, &token, controlled, &seams, stop.clone()).await?);
+    }
+    ready(&server, control);
     tokio::select! {
         () = stop.cancelled() => {}
         () = seams.tasks.failed() => stop.cancel(),

@@ -201,6 +201,11 @@ impl Rule {
         &self.name
     }
 
+    /// The controller that it is about, in lower case, if it is about one.
+    pub fn at(&self) -> Option<&str> {
+        self.controller.as_deref()
+    }
+
     /// Only these operations. Connections only if they are named.
     #[must_use]
     pub fn on(mut self, operations: &[Operation]) -> Self {

@@ -154,6 +154,13 @@ fn read_effect(fields: &mut Fields<'_>) -> Option<Option<Effect>> {
     Some(Some(effect))
 }
 
+impl Rule {
+    /// The rule as a JSON object, with the keys of configuration files.
+    pub fn keys(&self) -> Map<String, Value> {
+        described(self)
+    }
+}
+
 /// As JSON, with the keys of configuration files.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,7 +169,7 @@ impl fmt::Display for Rule {
 }
 
 /// A rule with the keys that [`read_rule`] reads.
-pub(crate) fn described(rule: &Rule) -> Map<String, Value> {
+fn described(rule: &Rule) -> Map<String, Value> {
     let mut keys = Map::new();
     let mut put = |name: &str, value: Value| keys.insert(name.to_owned(), value);
     put("name", json!(rule.name));
