@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use postern_kit::Seams;
 use postern_kit::clock::{Clock, Timestamp};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::journal::{Binds, Journal};
+use crate::ldif::{self, ImportOptions, Imported, LdifErrors};
 use crate::model::{Account, AccountState, Counters, Directory, Domain, DomainError, Flavour, User};
 use crate::semantics::{self, Judgement, PasswordRefusal, PasswordWrite};
 
@@ -186,6 +188,26 @@ impl DirectoryHandle {
             .accounts()
             .filter(|account| semantics::is_locked(&account.counters, &domain.policy_of(account), now))
             .count()
+    }
+
+    /// Takes in users, groups, containers, policy and settings from LDIF; all of it or nothing.
+    ///
+    /// # Errors
+    /// [`LdifErrors`], each mistake with its line.
+    pub fn import_ldif(&self, text: &str, options: &ImportOptions) -> Result<Imported, LdifErrors> {
+        let records = ldif::read(text)?;
+        let now = self.clock.now();
+        let mut domain = self.lock();
+        let mut after = domain.clone();
+        let done = ldif::import(&mut after, &records, options, now)?;
+        *domain = after;
+        Ok(done)
+    }
+
+    /// The directory as LDIF, on demand with its passwords, in plain text: this is a mock.
+    pub fn export_ldif(&self, with_passwords: bool) -> Zeroizing<String> {
+        let now = self.clock.now();
+        ldif::export(&self.lock(), now, with_passwords)
     }
 
     /// Reads whatever else is wanted of the domain.

@@ -32,6 +32,7 @@ pub mod control;
 pub mod faults;
 pub mod handle;
 pub mod journal;
+pub mod ldif;
 pub mod model;
 pub mod population;
 pub mod semantics;

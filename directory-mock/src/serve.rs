@@ -1,19 +1,26 @@
 //! The program's service: one controller from a configuration until it is told to stop.
 
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use postern_kit::Seams;
 use postern_kit::tls::{Identity, TlsError};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::clock::MovableClock;
-use crate::config::{Config, TlsFiles};
+use crate::config::{Config, LdifFile, TlsFiles};
 use crate::control::{self, ControlError, Controlled};
 use crate::faults::RuleError;
 use crate::handle::DirectoryHandle;
+use crate::ldif::LdifErrors;
+use crate::model::Directory;
 use crate::server::{CONNECTIONS_MAX, Server, ServerOptions, StartError, TlsChoice};
+
+/// Largest file of LDIF: twice what a million users take.
+const LDIF_BYTES_MAX: u64 = 2 << 30;
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +47,14 @@ pub enum ServeError {
     /// A rule of `faults` cannot be set.
     #[error("faults cannot be set")]
     Faults(#[from] RuleError),
+    /// The LDIF file holds something else.
+    #[error("{path} cannot be taken in")]
+    Ldif {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        source: LdifErrors,
+    },
     /// The control port is not opened.
     #[error("the directory cannot be controlled")]
     Control(#[from] ControlError),
@@ -81,9 +96,7 @@ pub async fn serve(
         clock: clock.clone(),
         ..seams.clone()
     };
-    let directory = DirectoryHandle::open(&config.directory, &moved).map_err(StartError::from)?;
-    // A description of a million users is as large as they are.
-    drop(config.directory);
+    let directory = open(config.directory, config.ldif, &moved)?;
     let server = Server::start_shared(directory.clone(), options, &seams).await?;
     if let Some(seed) = config.fault_seed {
         server.faults().seed(seed);
@@ -109,6 +122,50 @@ pub async fn serve(
     }
     server.stop().await;
     Ok(())
+}
+
+/// Opens a directory and takes in its LDIF.
+///
+/// # Errors
+/// [`ServeError`] if the description contradicts itself, or the file cannot be read or taken in.
+pub fn open(
+    directory: Directory,
+    ldif: Option<LdifFile>,
+    seams: &Seams,
+) -> Result<DirectoryHandle, ServeError> {
+    let handle = DirectoryHandle::open(&directory, seams).map_err(StartError::from)?;
+    // A description of a million users is as large as they are.
+    drop(directory);
+    if let Some(LdifFile { file, options }) = ldif {
+        let text = read_ldif(&file).map_err(|source| ServeError::Read {
+            path: file.clone(),
+            source,
+        })?;
+        let imported = handle.import_ldif(&text, &options);
+        let imported = imported.map_err(|source| ServeError::Ldif {
+            path: file.clone(),
+            source,
+        })?;
+        tracing::info!(file = %file.display(), %imported, "ldif taken in");
+    }
+    Ok(handle)
+}
+
+/// A file of LDIF. It may be far larger than what `kit::disk` is for.
+///
+/// # Errors
+/// As the operating system reports; `InvalidData` if it is larger than 2 GiB or not UTF-8.
+pub fn read_ldif(file: &Path) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    let file = std::fs::File::open(file)?;
+    file.take(LDIF_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LDIF_BYTES_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "file is larger than 2 GiB",
+        ));
+    }
+    Ok(text)
 }
 
 fn given(certificate: PathBuf, key: PathBuf, seams: &Seams) -> Result<TlsChoice, ServeError> {

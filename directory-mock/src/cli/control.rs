@@ -71,6 +71,14 @@ enum Command {
         #[arg(long)]
         clear: bool,
     },
+    /// Writes the directory as LDIF.
+    Export {
+        /// With the users' passwords, as `unicodePwd`.
+        #[arg(long)]
+        with_passwords: bool,
+    },
+    /// Takes in users and groups from LDIF on standard input.
+    Import,
     /// Closes all connections, with a notice of disconnection.
     Disconnect {
         /// Only those without a request under way.
@@ -142,11 +150,31 @@ enum User {
 pub(super) async fn run(args: ControlArgs) -> Result<(), Failed> {
     let seams = Seams::real();
     let token = control::token_in(&args.token_file, &seams)?;
-    let (method, path, body) = request(args.command)?;
     let client = Client::new(args.address, token, seams);
+    let mut out = std::io::stdout();
+    match &args.command {
+        Command::Export { with_passwords } => {
+            let path = format!("/ldif?passwords={with_passwords}");
+            let text = Zeroizing::new(client.text("GET", &path, String::new()).await?);
+            out.write_all(text.as_bytes())?;
+            return Ok(());
+        }
+        Command::Import => {
+            let text = client.text("POST", "/ldif", input()?.to_string()).await?;
+            out.write_all(text.as_bytes())?;
+            return Ok(());
+        }
+        Command::Status
+        | Command::Clock { .. }
+        | Command::Faults(_)
+        | Command::User { .. }
+        | Command::Journal { .. }
+        | Command::Disconnect { .. } => {}
+    }
+    let (method, path, body) = request(args.command)?;
     let answer = client.call(method, &path, body.as_ref()).await?;
     // A closed standard output is no failure.
-    let _ = writeln!(std::io::stdout(), "{answer:#}");
+    let _ = writeln!(out, "{answer:#}");
     Ok(())
 }
 
@@ -155,6 +183,8 @@ type Request = (&'static str, String, Option<Value>);
 fn request(command: Command) -> Result<Request, Failed> {
     Ok(match command {
         Command::Status => ("GET", "/".to_owned(), None),
+        Command::Export { .. } => ("GET", "/ldif".to_owned(), None),
+        Command::Import => ("POST", "/ldif".to_owned(), None),
         Command::Clock {
             forward: None,
             set: None,

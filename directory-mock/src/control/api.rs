@@ -22,9 +22,10 @@ use time::format_description::well_known::Rfc3339;
 use super::{Controlled, Controller, users};
 use crate::faults::{Faults, Rule, RuleError, read_rule};
 use crate::journal::{BindRecord, Binds};
+use crate::ldif::ImportOptions;
 
-/// Largest body: a rule or a user has some hundred bytes.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Largest body: the LDIF of some thousand users. A rule or a user has some hundred bytes.
+const BODY_BYTES_MAX: usize = 4 << 20;
 /// Binds that an answer shows unless it is told otherwise.
 const SHOWN: usize = 20;
 /// Binds that an answer shows at most, of about 300 bytes each.
@@ -101,6 +102,7 @@ pub(super) fn router(controlled: Controlled, token: [u8; 32]) -> Router {
         .route("/users/{name}/{action}", post(users::change))
         .route("/journal", get(journal).delete(clear_journal))
         .route("/connections/close", post(close_connections))
+        .route("/ldif", get(export).post(import))
         .fallback(async || Problem::missing("path: there is nothing here"))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(check)
@@ -343,4 +345,40 @@ async fn close_connections(State(controlled): Shared, body: Bytes) -> Answer {
         }
     }
     Ok(Json(json!({})))
+}
+
+/// Whether an export has passwords.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Export {
+    passwords: bool,
+}
+
+async fn export(
+    State(controlled): Shared,
+    asked: Result<Query<Export>, axum::extract::rejection::QueryRejection>,
+) -> Result<String, Problem> {
+    let Ok(Query(asked)) = asked else {
+        return Err(Problem::bad("query: expected passwords, true or false"));
+    };
+    // It leaves the process as text, whatever it is kept in here.
+    Ok(controlled.directory.export_ldif(asked.passwords).to_string())
+}
+
+async fn import(State(controlled): Shared, body: Bytes) -> Answer {
+    let text = std::str::from_utf8(&body).map_err(|_| Problem::bad("body: expected LDIF in UTF-8"))?;
+    let done = controlled.directory.import_ldif(text, &ImportOptions::default());
+    let done = done.map_err(|errors| Problem {
+        status: StatusCode::BAD_REQUEST,
+        mistakes: errors.mistakes().to_vec(),
+    })?;
+    Ok(Json(json!({
+        "users": done.users,
+        "without_password": done.without_password,
+        "groups": done.groups,
+        "containers": done.containers,
+        "settings": done.settings,
+        "passed_over": done.passed_over,
+        "unknown_members": done.unknown_members,
+    })))
 }

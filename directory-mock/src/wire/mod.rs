@@ -9,6 +9,7 @@ mod bind;
 mod configuration;
 mod connection;
 mod connections;
+pub(crate) mod dump;
 mod entry;
 mod filter;
 mod pages;

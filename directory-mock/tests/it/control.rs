@@ -126,6 +126,18 @@ async fn users_clock_faults_and_journal_are_at_hand() {
             (&last["count"], last["binds"].as_array().unwrap().len()),
             (&json!(2), 1)
         );
+        let ldif = soon(client.text("GET", "/ldif?passwords=true", String::new()));
+        let ldif = ldif
+            .await
+            .unwrap()
+            .replace("anna", "carol")
+            .replace("objectGUID::", "info:");
+        let ldif = ldif.replace("objectSid::", "pager:").replace("bob", "dave");
+        let done = soon(client.text("POST", "/ldif", ldif)).await.unwrap();
+        assert!(done.contains("\"users\":2"), "{done}");
+        assert_eq!(bind(ldap, "CORP\\carol", "other").await, 0);
+        soon(client.call("DELETE", "/users/carol", None)).await.unwrap();
+        soon(client.call("DELETE", "/users/dave", None)).await.unwrap();
         let mut raw = Raw::connect(ldap).await;
         post(&client, "/connections/close", json!({ "notice": false })).await;
         assert!(raw.next().await.is_none());
@@ -163,6 +175,8 @@ async fn mistakes_are_told_by_their_fields_and_strangers_are_refused() {
                 Some(json!({ "name": "alice", "password": "p" })),
                 (409, "sAMAccountName \"alice\" is already in use"),
             ),
+            ("POST", "/ldif", Some(json!("x")), (400, "line 1")),
+            ("GET", "/ldif?passwords=perhaps", None, (400, "query")),
             ("POST", "/users/alice/fly", None, (404, "action")),
             ("POST", "/users/alice/lock", Some(json!({ "x": 1 })), (400, "x")),
             (
