@@ -1,8 +1,12 @@
-//! The command line: `postern-directory-mock serve --config F`.
+//! The command line: `postern-directory-mock serve` runs a directory, `export` writes one as LDIF, `control`
+//! steers one that runs.
+
+mod control;
 
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,10 +16,11 @@ use comfy_table::Table;
 use postern_kit::{Seams, process, telemetry};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, TlsFiles};
+use crate::config::{self, Config, LdifFile, TlsFiles};
+use crate::ldif::{self, ImportOptions};
 use crate::model::Account;
 use crate::semantics;
-use crate::serve::serve;
+use crate::serve::{read_ldif, serve};
 use crate::server::Server;
 
 /// Users that the table shows; a population may have a hundred thousand.
@@ -39,14 +44,40 @@ struct Cli {
 enum Command {
     /// Serves a directory until SIGTERM or Ctrl-C.
     Serve(ServeArgs),
+    /// Writes the directory that a configuration or a file of LDIF describes to standard output, as LDIF.
+    Export(ExportArgs),
+    /// Asks and steers a directory that runs: faults, clock, users, journal.
+    Control(control::ControlArgs),
+}
+
+/// Where a directory's description is.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = true)]
+struct Source {
+    /// Configuration file in TOML.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Users and groups in LDIF, instead of the configuration's. Without a configuration the domain is that of
+    /// the file's first entry, on any free ports of the loopback address.
+    #[arg(long)]
+    ldif: Option<PathBuf>,
+}
+
+/// What `export` takes.
+#[derive(Clone, Debug, Args)]
+struct ExportArgs {
+    #[command(flatten)]
+    source: Source,
+    /// With the users' passwords, as `unicodePwd`.
+    #[arg(long)]
+    with_passwords: bool,
 }
 
 /// What `serve` takes.
 #[derive(Clone, Debug, Args)]
 struct ServeArgs {
-    /// Configuration file in TOML.
-    #[arg(long)]
-    config: PathBuf,
+    #[command(flatten)]
+    source: Source,
     /// Writes all users with a userPrincipalName to this CSV file: username and object_id.
     #[arg(long)]
     write_users: Option<PathBuf>,
@@ -69,32 +100,38 @@ pub async fn main() -> ExitCode {
 /// Runs the program with `args`, the first of which is its name. Help and usage errors end the process.
 ///
 /// # Errors
-/// What is wrong with the configuration, or why the directory does not start.
+/// What is wrong with the configuration, why the directory does not start, or why a running one refuses.
 ///
 /// # Cancellation
 /// Dropping it stops the directory.
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed> {
-    let Command::Serve(args) = Cli::parse_from(args).command;
+    let args = match Cli::parse_from(args).command {
+        Command::Serve(args) => args,
+        Command::Export(args) => return export(&args),
+        Command::Control(args) => return control::run(args).await,
+    };
     process::forbid_core_dumps()?;
     // Every connection is an open file, and the usual limit of 1,024 is less than we allow of them.
     process::raise_open_files()?;
     // The codec's own traces hold the bytes of every bind, passwords included.
     telemetry::start(&format!("{},ldap3_proto=warn", args.log), args.log_json)?;
     let seams = Seams::real();
-    let config = load(&args.config, &seams)?;
+    let config = load(&args.source, &seams)?;
     let stop = CancellationToken::new();
     seams
         .tasks
         .spawn_essential("signals", process::stop_on_signal(stop.clone()));
     let tasks = seams.tasks.clone();
-    let show = |server: &Server| {
+    let show = |server: &Server, control: Option<SocketAddr>| {
         if let Some(file) = &args.write_users
             && let Err(error) = std::fs::write(file, users(server))
         {
             tracing::error!(file = %file.display(), %error, "users cannot be written");
         }
         // A closed standard output does not stop the service.
-        let _ = std::io::stdout().write_all(describe(server, args.show_passwords).as_bytes());
+        let control = control.map_or(String::new(), |addr| format!("control on {addr}\n"));
+        let text = control + &describe(server, args.show_passwords);
+        let _ = std::io::stdout().write_all(text.as_bytes());
     };
     let served = serve(config, seams, stop.clone(), show).await;
     stop.cancel();
@@ -102,13 +139,55 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed>
     Ok(tasks.run_until(&stop, STOP_WAIT_MAX).await?)
 }
 
-/// The configuration; paths in it count from its folder.
-fn load(file: &Path, seams: &Seams) -> Result<Config, Failed> {
+/// Opens a directory, serves nobody, and writes it.
+fn export(args: &ExportArgs) -> Result<(), Failed> {
+    let seams = Seams::real();
+    let config = load(&args.source, &seams)?;
+    let directory = crate::serve::open(config.directory, config.ldif, &seams)?;
+    let text = directory.export_ldif(args.with_passwords);
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// The configuration, or what is served without one.
+fn load(source: &Source, seams: &Seams) -> Result<Config, Failed> {
+    let mut config = match &source.config {
+        Some(file) => load_file(file, seams)?,
+        None => {
+            let file = source.ldif.clone().unwrap_or_default();
+            let text =
+                read_ldif(&file).map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
+            let ldif = LdifFile {
+                file,
+                options: ImportOptions::default(),
+            };
+            let of_first = config::of_ldif(&ldif::read(&text)?, ldif);
+            of_first.ok_or("the first entry's name has no DC= part: give a configuration with --config")?
+        }
+    };
+    if let Some(file) = &source.ldif {
+        let options = config.ldif.map(|ldif| ldif.options).unwrap_or_default();
+        config.ldif = Some(LdifFile {
+            file: file.clone(),
+            options,
+        });
+    }
+    Ok(config)
+}
+
+/// The configuration in a file; paths in it count from its folder.
+fn load_file(file: &Path, seams: &Seams) -> Result<Config, Failed> {
     let failed = |why: &dyn std::fmt::Display| format!("{} cannot be read: {why}", file.display());
     let bytes = seams.disk.read(file).map_err(|error| failed(&error))?;
     let text = String::from_utf8(bytes).map_err(|_| failed(&"it is not UTF-8 text"))?;
     let mut config = config::read(&text)?;
     let folder = file.parent().unwrap_or(Path::new(""));
+    if let Some(ldif) = &mut config.ldif {
+        ldif.file = folder.join(&ldif.file);
+    }
+    if let Some(control) = &mut config.control {
+        control.token_file = folder.join(&control.token_file);
+    }
     config.tls = match config.tls {
         TlsFiles::Given { certificate, key } => TlsFiles::Given {
             certificate: folder.join(certificate),

@@ -5,8 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use postern_kit::config::{ConfigErrors, Fields, parse};
+use zeroize::Zeroizing;
 
-use crate::model::{AccountState, Directory, DirectoryBuilder, Flavour, PasswordSettings, Policy, User};
+use crate::faults::{RULES_MAX, Rule, read_rule};
+use crate::ldif::{ImportOptions, Record};
+use crate::model::{
+    AccountState, Directory, DirectoryBuilder, Flavour, Password, PasswordSettings, Policy, User,
+};
 use crate::population::Population;
 use crate::server::IDLE_LIMIT;
 
@@ -30,6 +35,32 @@ pub struct Config {
     pub idle_limit: Duration,
     /// The certificate.
     pub tls: TlsFiles,
+    /// A file with more users and groups, if there is one.
+    pub ldif: Option<LdifFile>,
+    /// Where the directory is steered from, if it is.
+    pub control: Option<ControlFiles>,
+    /// Troubles from the start.
+    pub faults: Vec<Rule>,
+    /// What their chance is drawn from; without it they differ from run to run.
+    pub fault_seed: Option<u64>,
+}
+
+/// Users and groups in a file of their own.
+#[derive(Clone, Debug)]
+pub struct LdifFile {
+    /// The file.
+    pub file: PathBuf,
+    /// How its entries are taken in.
+    pub options: ImportOptions,
+}
+
+/// The control port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlFiles {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The file with its token; made if there is none.
+    pub token_file: PathBuf,
 }
 
 /// Where the certificate comes from.
@@ -85,6 +116,11 @@ pub fn read(text: &str) -> Result<Config, ConfigErrors> {
         let settings = fields.tables("password_settings", read_settings);
         let suffixes: Option<Vec<String>> = fields.or("upn_suffixes", Vec::new(), "a list of DNS names");
         let population = fields.table("population", read_population);
+        let ldif = fields.table("ldif", read_ldif);
+        let control = fields.table("control", read_control);
+        let faults = fields.tables("faults", read_rule);
+        let faults = faults.and_then(|rules| few(fields, rules));
+        let fault_seed: Option<Option<u64>> = fields.optional("fault_seed", "a number");
         let mut builder = Directory::builder(&dns?, &netbios?).host(&host?).policy(policy?);
         builder = builder.users(users?);
         for (name, container, members) in groups? {
@@ -109,7 +145,84 @@ pub fn read(text: &str) -> Result<Config, ConfigErrors> {
             require_encryption: require_encryption?,
             idle_limit: idle_limit?,
             tls: tls?,
+            ldif: ldif?,
+            control: control?,
+            faults: faults?,
+            fault_seed: fault_seed?,
         })
+    })
+}
+
+fn read_ldif(fields: &mut Fields<'_>) -> Option<Option<LdifFile>> {
+    let file: Option<Option<PathBuf>> = fields.optional("file", "the path of a file");
+    let password: Option<Option<String>> =
+        fields.optional("password", "a text, for users that come without a password");
+    let (file, password) = (file?, password?.map(Zeroizing::new));
+    if file.is_none() && password.is_some() {
+        fields.mistake("file", "missing; expected the path of a file");
+        return None;
+    }
+    let password = password.map(|text| Password::new(&text));
+    Some(file.map(|file| LdifFile {
+        file,
+        options: ImportOptions { password },
+    }))
+}
+
+fn read_control(fields: &mut Fields<'_>) -> Option<Option<ControlFiles>> {
+    let listen: Option<Option<SocketAddr>> = fields.optional("listen", "an address like 127.0.0.1:3880");
+    let token_file: Option<Option<PathBuf>> = fields.optional("token_file", "the path of a file");
+    match (listen?, token_file?) {
+        (Some(listen), Some(token_file)) => Some(Some(ControlFiles { listen, token_file })),
+        (None, None) => Some(None),
+        (None, Some(_)) => {
+            fields.mistake("listen", "missing; expected an address like 127.0.0.1:3880");
+            None
+        }
+        (Some(_), None) => {
+            fields.mistake(
+                "token_file",
+                "missing; expected the path of a file, which is made if there is none",
+            );
+            None
+        }
+    }
+}
+
+fn few(fields: &Fields<'_>, rules: Vec<Rule>) -> Option<Vec<Rule>> {
+    if rules.len() > RULES_MAX {
+        fields.mistake("faults", format_args!("expected at most {RULES_MAX} rules"));
+        return None;
+    }
+    Some(rules)
+}
+
+/// What is served where there is only LDIF: the domain of its first entry, at any free ports of the loopback address.
+/// `None` if that entry lies in no domain.
+pub fn of_ldif(records: &[Record], ldif: LdifFile) -> Option<Config> {
+    let dn = &records.first()?.dn;
+    let parts = dn.split(',').filter_map(|part| {
+        let (key, value) = part.split_once('=')?;
+        key.trim().eq_ignore_ascii_case("dc").then(|| value.trim())
+    });
+    let labels: Vec<_> = parts.collect();
+    let any_port = Some(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0)));
+    let netbios = labels.first()?.to_uppercase();
+    Some(Config {
+        directory: Directory::builder(&labels.join("."), &netbios).build(),
+        ldap: any_port,
+        ldaps: any_port,
+        flavour: Flavour::Samba,
+        require_encryption: false,
+        idle_limit: IDLE_LIMIT,
+        tls: TlsFiles::Made {
+            root: None,
+            names: Vec::new(),
+        },
+        ldif: Some(ldif),
+        control: None,
+        faults: Vec::new(),
+        fault_seed: None,
     })
 }
 
@@ -207,7 +320,8 @@ fn read_tls(fields: &mut Fields<'_>) -> Option<TlsFiles> {
     }
 }
 
-fn read_user(fields: &mut Fields<'_>) -> Option<User> {
+/// One user.
+pub(crate) fn read_user(fields: &mut Fields<'_>) -> Option<User> {
     let name: Option<String> = fields.required("name", "a sAMAccountName");
     let password: Option<String> = fields.required("password", "a text");
     let upn: Option<Option<String>> = fields.optional("upn", "a name such as alice@corp.example.test");
@@ -272,10 +386,12 @@ fn read_settings(fields: &mut Fields<'_>) -> Option<PasswordSettings> {
     })
 }
 
-const STATES: &str = "disabled, account_expired, password_expired, password_never_expires, must_change, locked, \
+/// The states by their names here.
+pub(crate) const STATES: &str = "disabled, account_expired, password_expired, password_never_expires, must_change, locked, \
                       no_logon_hours, other_workstations, protected, never_locks";
 
-fn state(name: &str) -> Option<AccountState> {
+/// The state of this name.
+pub(crate) fn state(name: &str) -> Option<AccountState> {
     Some(match name {
         "disabled" => AccountState::Disabled,
         "account_expired" => AccountState::AccountExpired,
@@ -318,6 +434,7 @@ mod tests {
             listen.ldaps = "127.0.0.1:0"
             policy.lockout_threshold = 3
             population = { seed = 7, count = 5 }
+            ldif = { file = "users.ldif", password = "for all" }
             tls.root = "/tmp/root.pem"
             [[users]]
             name = "alice"
@@ -332,6 +449,13 @@ mod tests {
             precedence = 10
             applies_to = ["staff"]
             password_length_min = 14
+            [control]
+            listen = "127.0.0.1:0"
+            token_file = "control.token"
+            [[faults]]
+            name = "slow"
+            controller = "dc1"
+            delay_ms = 30
             "#,
         )
         .unwrap();
@@ -343,6 +467,11 @@ mod tests {
         let alice = domain.by_sam("alice").unwrap();
         assert!(alice.disabled && alice.administrator);
         assert_eq!(domain.policy_of(alice).password_length_min, 14);
+        let ldif = config.ldif.unwrap();
+        assert_eq!(ldif.file, PathBuf::from("users.ldif"));
+        assert!(ldif.options.password.unwrap().is("for all"));
+        assert_eq!(config.faults[0].name(), "slow");
+        assert_eq!(config.control.unwrap().token_file, PathBuf::from("control.token"));
         let TlsFiles::Made { root, .. } = config.tls else {
             panic!("a certificate was given")
         };
@@ -350,9 +479,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_ldif_is_enough() {
+        let records =
+            crate::ldif::read("dn: CN=a,OU=b,DC=Corp,dc=example,DC=test\ncn: a\n\ndn: CN=b\n").unwrap();
+        let file = || LdifFile {
+            file: PathBuf::from("f"),
+            options: ImportOptions::default(),
+        };
+        let config = of_ldif(&records, file()).unwrap();
+        let domain = config.directory.domain(Timestamp::from_unix_ms(0)).unwrap();
+        assert_eq!(
+            (domain.dns_name(), domain.netbios_name()),
+            ("corp.example.test", "CORP")
+        );
+        assert!(of_ldif(&records[1..], file()).is_none() && of_ldif(&[], file()).is_none());
+    }
+
+    #[test]
     fn all_mistakes_are_told_at_once() {
         let wrong = read(
-            "domain = 'not a name'\nflavour = 'other'\ntls.key = 'k'\n[[users]]\nname = 'a'\nstates = ['odd']",
+            "domain = 'not a name'\nflavour = 'other'\nldif.password = 'p'\ncontrol.listen = '[::1]:1'\ntls.key = 'k'\n[[users]]\nname = 'a'\nstates = ['odd']\n\
+             [[faults]]\nname = 'f'\neffect = 'sub_code'",
         )
         .unwrap_err();
         let fields: Vec<_> = wrong
@@ -370,6 +517,9 @@ mod tests {
                 "tls.certificate",
                 "users[0].password",
                 "users[0].states",
+                "ldif.file",
+                "control.token_file",
+                "faults[0].sub_code",
             ]
         );
     }

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use postern_kit::Seams;
 use postern_kit::clock::{Clock, Timestamp};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
-use crate::journal::Journal;
+use crate::journal::{Binds, Journal};
+use crate::ldif::{self, ImportOptions, Imported, LdifErrors};
 use crate::model::{Account, AccountState, Counters, Directory, Domain, DomainError, Flavour, User};
 use crate::semantics::{self, Judgement, PasswordRefusal, PasswordWrite};
 
@@ -36,6 +38,17 @@ impl DirectoryHandle {
     /// The binds that were received.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// The binds of the user with this sAMAccountName, to ask about. One that was deleted is asked about by its
+    /// objectGUID.
+    ///
+    /// # Errors
+    /// [`DomainError::NoSuchName`].
+    pub fn binds_of(&self, sam: &str) -> Result<Binds, DomainError> {
+        let guid = self.guid_of(sam);
+        let guid = guid.ok_or_else(|| DomainError::NoSuchName(sam.to_owned()))?;
+        Ok(self.journal.binds().of(guid))
     }
 
     /// Judges a simple bind and keeps the change, without network and without a journal record.
@@ -177,6 +190,26 @@ impl DirectoryHandle {
             .count()
     }
 
+    /// Takes in users, groups, containers, policy and settings from LDIF; all of it or nothing.
+    ///
+    /// # Errors
+    /// [`LdifErrors`], each mistake with its line.
+    pub fn import_ldif(&self, text: &str, options: &ImportOptions) -> Result<Imported, LdifErrors> {
+        let records = ldif::read(text)?;
+        let now = self.clock.now();
+        let mut domain = self.lock();
+        let mut after = domain.clone();
+        let done = ldif::import(&mut after, &records, options, now)?;
+        *domain = after;
+        Ok(done)
+    }
+
+    /// The directory as LDIF, on demand with its passwords, in plain text: this is a mock.
+    pub fn export_ldif(&self, with_passwords: bool) -> Zeroizing<String> {
+        let now = self.clock.now();
+        ldif::export(&self.lock(), now, with_passwords)
+    }
+
     /// Reads whatever else is wanted of the domain.
     pub fn read<T>(&self, read: impl FnOnce(&Domain) -> T) -> T {
         read(&self.lock())
@@ -184,6 +217,10 @@ impl DirectoryHandle {
 
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Domain) -> T) -> T {
         change(&mut self.lock())
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -61,10 +61,10 @@ pub struct Domain {
     by_upn: HashMap<String, Uuid>,
     /// Of accounts and groups, normalised.
     pub(super) by_dn: HashMap<String, Uuid>,
-    by_rid: HashMap<u32, Uuid>,
+    pub(super) by_rid: HashMap<u32, Uuid>,
     /// Containers with the number of accounts in each.
     containers: BTreeMap<String, usize>,
-    rid_next: u32,
+    pub(super) rid_next: u32,
     pub(super) tree: Tree,
 }
 
@@ -139,6 +139,11 @@ impl Domain {
     /// Adds a suffix for userPrincipalNames. A bind does not need it: what an account has counts.
     pub fn add_upn_suffix(&mut self, suffix: &str) {
         self.upn_suffixes.insert(suffix.to_lowercase());
+    }
+
+    /// Replaces the domain's SID, before anybody was told it.
+    pub(crate) fn set_sid(&mut self, sid: &str) {
+        sid.clone_into(&mut self.sid);
     }
 
     /// Replaces the policy.
@@ -354,7 +359,7 @@ impl Domain {
         }
     }
 
-    fn insert(&mut self, account: Account) -> Result<(), DomainError> {
+    pub(super) fn insert(&mut self, account: Account) -> Result<(), DomainError> {
         let (sam, dn) = self.free_names(&account.sam, &self.dn(&account), &account.container)?;
         let upn = account.upn.as_deref().map(str::to_lowercase);
         if let Some(upn) = &upn

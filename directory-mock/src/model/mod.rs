@@ -4,6 +4,7 @@
 mod account;
 mod controllers;
 mod domain;
+mod load;
 mod membership;
 mod names;
 mod policy;

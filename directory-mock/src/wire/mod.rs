@@ -9,11 +9,13 @@ mod bind;
 mod configuration;
 mod connection;
 mod connections;
+pub(crate) mod dump;
 mod entry;
 mod filter;
 mod pages;
 mod root_dse;
 mod search;
+mod trouble;
 mod write;
 
 use std::sync::Arc;

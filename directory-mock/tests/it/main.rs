@@ -4,6 +4,7 @@
 
 mod against_samba;
 mod client;
+mod control;
 mod faults;
 mod passwords;
 mod program;

@@ -12,6 +12,12 @@ use crate::client::{bind, connect, soon};
 async fn the_program_serves_what_its_file_says_and_writes_its_root() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root.pem");
+    let ldif = folder.path().join("users.ldif");
+    std::fs::write(
+        &ldif,
+        "dn: CN=Lea,OU=Staff,DC=corp,DC=example,DC=test\nobjectClass: user\nsAMAccountName: lea\n",
+    )
+    .unwrap();
     let text = format!(
         "domain = 'corp.example.test'\n\
          netbios = 'CORP'\n\
@@ -20,13 +26,17 @@ async fn the_program_serves_what_its_file_says_and_writes_its_root() {
          [[users]]\n\
          name = 'alice'\n\
          password = 'right'\n\
-         states = ['must_change']\n",
-        root.display()
+         states = ['must_change']\n\
+         [ldif]\n\
+         file = '{}'\n\
+         password = 'for all'\n",
+        root.display(),
+        ldif.display()
     );
     let config = config::read(&text).unwrap();
     let (seams, stop) = (Seams::real(), CancellationToken::new());
     let (tell, told) = oneshot::channel();
-    let served = serve::serve(config, seams.clone(), stop.clone(), |server| {
+    let served = serve::serve(config, seams.clone(), stop.clone(), |server, _| {
         tell.send((server.ldap_addr(), server.ldaps_addr())).unwrap();
     });
     let client = async {
@@ -44,6 +54,7 @@ async fn the_program_serves_what_its_file_says_and_writes_its_root() {
             bind(&mut ldap, "CORP\\alice", "right").await,
             (49, Some("773".into()))
         );
+        assert_eq!(bind(&mut ldap, "CORP\\lea", "for all").await, (0, None));
         stop.cancel();
     };
     let (served, ()) = tokio::join!(served, client);
