@@ -20,7 +20,7 @@ pub(crate) enum StandIn {
 const DEPTH_MAX: usize = 8;
 
 impl StandIn {
-    fn of<'v>(self, all: &'v [Value]) -> Option<&'v Value> {
+    fn of(self, all: &[Value]) -> Option<&Value> {
         match self {
             Self::First => all.first(),
             Self::Last => all.last(),
