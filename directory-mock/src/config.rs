@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use postern_kit::config::{ConfigErrors, Fields, parse};
 
+use crate::faults::{RULES_MAX, Rule, read_rule};
 use crate::model::{AccountState, Directory, DirectoryBuilder, Flavour, PasswordSettings, Policy, User};
 use crate::population::Population;
 use crate::server::IDLE_LIMIT;
@@ -30,6 +31,10 @@ pub struct Config {
     pub idle_limit: Duration,
     /// The certificate.
     pub tls: TlsFiles,
+    /// Troubles from the start.
+    pub faults: Vec<Rule>,
+    /// What their chance is drawn from; without it they differ from run to run.
+    pub fault_seed: Option<u64>,
 }
 
 /// Where the certificate comes from.
@@ -85,6 +90,9 @@ pub fn read(text: &str) -> Result<Config, ConfigErrors> {
         let settings = fields.tables("password_settings", read_settings);
         let suffixes: Option<Vec<String>> = fields.or("upn_suffixes", Vec::new(), "a list of DNS names");
         let population = fields.table("population", read_population);
+        let faults = fields.tables("faults", read_rule);
+        let faults = faults.and_then(|rules| few(fields, rules));
+        let fault_seed: Option<Option<u64>> = fields.optional("fault_seed", "a number");
         let mut builder = Directory::builder(&dns?, &netbios?).host(&host?).policy(policy?);
         builder = builder.users(users?);
         for (name, container, members) in groups? {
@@ -109,8 +117,18 @@ pub fn read(text: &str) -> Result<Config, ConfigErrors> {
             require_encryption: require_encryption?,
             idle_limit: idle_limit?,
             tls: tls?,
+            faults: faults?,
+            fault_seed: fault_seed?,
         })
     })
+}
+
+fn few(fields: &Fields<'_>, rules: Vec<Rule>) -> Option<Vec<Rule>> {
+    if rules.len() > RULES_MAX {
+        fields.mistake("faults", format_args!("expected at most {RULES_MAX} rules"));
+        return None;
+    }
+    Some(rules)
 }
 
 fn domain_name(fields: &mut Fields<'_>) -> Option<String> {
@@ -332,6 +350,10 @@ mod tests {
             precedence = 10
             applies_to = ["staff"]
             password_length_min = 14
+            [[faults]]
+            name = "slow"
+            controller = "dc1"
+            delay_ms = 30
             "#,
         )
         .unwrap();
@@ -343,6 +365,7 @@ mod tests {
         let alice = domain.by_sam("alice").unwrap();
         assert!(alice.disabled && alice.administrator);
         assert_eq!(domain.policy_of(alice).password_length_min, 14);
+        assert_eq!(config.faults[0].name(), "slow");
         let TlsFiles::Made { root, .. } = config.tls else {
             panic!("a certificate was given")
         };
@@ -352,7 +375,8 @@ mod tests {
     #[test]
     fn all_mistakes_are_told_at_once() {
         let wrong = read(
-            "domain = 'not a name'\nflavour = 'other'\ntls.key = 'k'\n[[users]]\nname = 'a'\nstates = ['odd']",
+            "domain = 'not a name'\nflavour = 'other'\ntls.key = 'k'\n[[users]]\nname = 'a'\nstates = ['odd']\n\
+             [[faults]]\nname = 'f'\neffect = 'sub_code'",
         )
         .unwrap_err();
         let fields: Vec<_> = wrong
@@ -370,6 +394,7 @@ mod tests {
                 "tls.certificate",
                 "users[0].password",
                 "users[0].states",
+                "faults[0].sub_code",
             ]
         );
     }

@@ -8,7 +8,7 @@ use postern_kit::Seams;
 use postern_kit::clock::{Clock, Timestamp};
 use uuid::Uuid;
 
-use crate::journal::Journal;
+use crate::journal::{Binds, Journal};
 use crate::model::{Account, AccountState, Counters, Directory, Domain, DomainError, Flavour, User};
 use crate::semantics::{self, Judgement, PasswordRefusal, PasswordWrite};
 
@@ -36,6 +36,17 @@ impl DirectoryHandle {
     /// The binds that were received.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// The binds of the user with this sAMAccountName, to ask about. One that was deleted is asked about by its
+    /// objectGUID.
+    ///
+    /// # Errors
+    /// [`DomainError::NoSuchName`].
+    pub fn binds_of(&self, sam: &str) -> Result<Binds, DomainError> {
+        let guid = self.guid_of(sam);
+        let guid = guid.ok_or_else(|| DomainError::NoSuchName(sam.to_owned()))?;
+        Ok(self.journal.binds().of(guid))
     }
 
     /// Judges a simple bind and keeps the change, without network and without a journal record.
@@ -184,6 +195,10 @@ impl DirectoryHandle {
 
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Domain) -> T) -> T {
         change(&mut self.lock())
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
     }
 
     pub(crate) fn now(&self) -> Timestamp {

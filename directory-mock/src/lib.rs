@@ -26,6 +26,7 @@
 
 pub mod certificates;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod faults;
 pub mod handle;
@@ -38,9 +39,10 @@ pub mod server;
 pub mod wire;
 
 pub use certificates::TestCa;
-pub use faults::{Accepting, BindFault, Faults, ResultCode};
+pub use clock::MovableClock;
+pub use faults::{Accepting, BindFault, Delay, Effect, Faults, Operation, ResultCode, Rule, RuleError};
 pub use handle::DirectoryHandle;
-pub use journal::{BindOutcome, BindRecord, Journal, ObjectTotals};
+pub use journal::{BindOutcome, BindRecord, Binds, Journal, ObjectTotals};
 pub use model::{
     Account, AccountState, Counters, Directory, DirectoryBuilder, Domain, Flavour, Group, Password,
     PasswordSettings, Policy, User,

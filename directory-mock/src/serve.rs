@@ -7,6 +7,7 @@ use postern_kit::tls::{Identity, TlsError};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, TlsFiles};
+use crate::faults::RuleError;
 use crate::server::{CONNECTIONS_MAX, Server, ServerOptions, StartError, TlsChoice};
 
 /// Why the service does not start.
@@ -31,6 +32,9 @@ pub enum ServeError {
     /// The certificate files hold something else.
     #[error("tls.certificate and tls.key cannot be used")]
     Identity(#[source] TlsError),
+    /// A rule of `faults` cannot be set.
+    #[error("faults cannot be set")]
+    Faults(#[from] RuleError),
     /// The controller does not start.
     #[error("directory does not start")]
     Start(#[from] StartError),
@@ -65,6 +69,13 @@ pub async fn serve(
         require_encryption: config.require_encryption,
     };
     let server = Server::start(config.directory, options, &seams).await?;
+    if let Some(seed) = config.fault_seed {
+        server.faults().seed(seed);
+    }
+    for rule in config.faults {
+        tracing::info!(%rule, "fault rule set");
+        server.faults().set(rule)?;
+    }
     if let (Some(path), Some(pem)) = (root, server.ca_pem()) {
         let written = seams.disk.replace(&path, pem.as_bytes());
         written.map_err(|source| ServeError::Write { path, source })?;

@@ -163,13 +163,13 @@ impl Server {
             seams.clock.clone(),
         )?;
         let controller = Arc::new(Controller {
-            directory,
             flavour: options.flavour,
             host: host.into(),
             require_encryption: options.require_encryption,
             idle_limit: options.idle_limit,
             connections_max: options.connections_max,
-            faults: Faults::default(),
+            faults: Faults::new(directory.clock(), seams.random.clone()),
+            directory,
             connections: Connections::default(),
             tls: tls_config,
             stop: CancellationToken::new(),

@@ -5,21 +5,21 @@ use ldap3_proto::proto::{
 };
 use uuid::Uuid;
 
-use super::connection::{Next, Session, next_cut, reply};
-use super::connections::Reach;
-use super::{Controller, ENCRYPTION_REQUIRED, result};
-use crate::faults::{BindFault, ResultCode};
+use super::connection::{Next, Session, reply};
+use super::{Controller, ENCRYPTION_REQUIRED, result, trouble};
+use crate::faults::Effect;
 use crate::journal::{BindOutcome, BindRecord};
 use crate::model::Flavour;
 use crate::semantics::{Outcome, SubCode};
 
 const SASL_REFUSED: &str = "SASL: Failed to start authentication system: NT_STATUS_INVALID_PARAMETER";
 
-pub(super) async fn answer(
+pub(super) fn answer(
     controller: &Controller,
     session: &mut Session,
     id: i32,
     request: LdapBindRequest,
+    fault: Option<&Effect>,
 ) -> Next {
     let password = match request.cred {
         LdapBindCred::Simple(password) => zeroize::Zeroizing::new(password),
@@ -29,15 +29,7 @@ pub(super) async fn answer(
         }
         LdapBindCred::Unsupported => return Next::Close,
     };
-    let next = decide(controller, session, &request.dn, &password);
-    let latency = controller.faults.latency();
-    if !latency.is_zero() {
-        tokio::select! {
-            cut = next_cut(session, Reach::All) => return Next::Cut(cut),
-            () = tokio::time::sleep(latency) => {}
-        }
-    }
-    match next {
+    match decide(controller, session, &request.dn, &password, fault) {
         Decision::Answer(answer) => reply(id, response(answer)),
         Decision::Close => Next::Close,
         Decision::Hang => Next::Hang,
@@ -50,7 +42,13 @@ enum Decision {
     Hang,
 }
 
-fn decide(controller: &Controller, session: &mut Session, name: &str, password: &str) -> Decision {
+fn decide(
+    controller: &Controller,
+    session: &mut Session,
+    name: &str,
+    password: &str,
+    fault: Option<&Effect>,
+) -> Decision {
     let mut record = BindRecord {
         at: controller.directory.now(),
         controller: controller.host.clone(),
@@ -64,30 +62,33 @@ fn decide(controller: &Controller, session: &mut Session, name: &str, password: 
         judged: false,
         counted: false,
     };
-    let fault = controller.faults.take_bind();
     let decision = match fault {
-        Some(BindFault::Hang) => Decision::Hang,
-        Some(BindFault::ResetUnjudged) => Decision::Close,
-        Some(BindFault::Answer { code, message }) => {
-            let answer = result(code.into(), message);
+        Some(Effect::Hang) => Decision::Hang,
+        Some(Effect::Refuse) => Decision::Close,
+        Some(effect @ Effect::Answer { carried_out, .. }) => {
+            let truth = carried_out.then(|| judge(controller, session, name, password, &mut record));
+            let answer = trouble::made_up(effect).or(truth);
+            let answer = answer.unwrap_or_else(|| result(LdapResultCode::Other, ""));
             record.outcome = BindOutcome::Answered(answer.code.clone() as i64);
             Decision::Answer(answer)
         }
-        Some(BindFault::OddSubCode(code)) => {
-            record.outcome = BindOutcome::Refused(SubCode::Odd(code));
-            Decision::Answer(refusal(controller.flavour, SubCode::Odd(code)))
+        Some(Effect::SubCode(code)) => {
+            record.outcome = BindOutcome::Refused(SubCode::Odd(*code));
+            Decision::Answer(refusal(controller.flavour, SubCode::Odd(*code)))
         }
-        Some(BindFault::ResetJudged) => {
-            let _ = judge(controller, session, name, password, &mut record);
+        Some(Effect::LoseAnswer | Effect::CutAnswer | Effect::Garble) => {
+            let answer = judge(controller, session, name, password, &mut record);
             record.outcome = BindOutcome::Dropped;
-            Decision::Close
+            Decision::Answer(answer)
         }
-        None if controller.require_encryption && !session.open.encrypted => {
+        None | Some(Effect::SlowBytes { .. }) if controller.require_encryption && !session.open.encrypted => {
             let answer = result(LdapResultCode::StrongerAuthRequired, ENCRYPTION_REQUIRED);
             record.outcome = BindOutcome::Answered(8);
             Decision::Answer(answer)
         }
-        None => Decision::Answer(judge(controller, session, name, password, &mut record)),
+        None | Some(Effect::SlowBytes { .. }) => {
+            Decision::Answer(judge(controller, session, name, password, &mut record))
+        }
     };
     controller.directory.journal().add(record);
     decision
@@ -139,17 +140,4 @@ fn refusal(flavour: Flavour, code: SubCode) -> LdapResult {
 
 pub(super) fn response(res: LdapResult) -> LdapOp {
     LdapOp::BindResponse(LdapBindResponse { res, saslcreds: None })
-}
-
-impl From<ResultCode> for LdapResultCode {
-    fn from(code: ResultCode) -> Self {
-        match code {
-            ResultCode::OperationsError => Self::OperationsError,
-            ResultCode::StrongerAuthRequired => Self::StrongerAuthRequired,
-            ResultCode::Busy => Self::Busy,
-            ResultCode::Unavailable => Self::Unavailable,
-            ResultCode::UnwillingToPerform => Self::UnwillingToPerform,
-            ResultCode::Other => Self::Other,
-        }
-    }
 }

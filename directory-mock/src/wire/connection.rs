@@ -16,7 +16,9 @@ use uuid::Uuid;
 
 use super::connections::{Cut, Open, Reach};
 use super::pages::Paged;
+use super::trouble::{Sent, Trouble};
 use super::{Controller, HANDSHAKE_WAIT_MAX, WRITE_WAIT_MAX, bind, codec, result, search, write};
+use crate::faults::Effect;
 use crate::model::Flavour;
 
 const OID_START_TLS: &str = "1.3.6.1.4.1.1466.20037";
@@ -47,13 +49,11 @@ pub(super) enum Next {
     StartTls(LdapMsg),
     /// Nothing ever again, while the connection stays open.
     Hang,
-    /// The end, by order of a test.
-    Cut(Cut),
     /// The end.
     Close,
 }
 
-type Frames = Framed<BoxedIo, LdapCodec>;
+pub(super) type Frames = Framed<BoxedIo, LdapCodec>;
 
 /// Serves a connection to its end or until the controller stops.
 pub(super) async fn serve(controller: Arc<Controller>, io: BoxedIo, open: Open) {
@@ -64,20 +64,33 @@ pub(super) async fn serve(controller: Arc<Controller>, io: BoxedIo, open: Open) 
 }
 
 async fn converse(controller: &Controller, io: BoxedIo, open: Open) {
-    let io = if open.encrypted {
-        match handshake(controller, &open, io).await {
-            Some(io) => io,
-            None => return,
-        }
-    } else {
-        io
-    };
     let mut session = Session {
         open,
         identity: None,
         fast_bind: false,
         paged: None,
         searches: 0,
+    };
+    let trouble = Trouble::of_connection(controller);
+    if trouble.wait(&mut session).await.is_some() {
+        return;
+    }
+    match trouble.effect() {
+        None => {}
+        Some(Effect::Hang) => {
+            // The order to close is all that is waited for; what the client sends is not read.
+            next_cut(&mut session, Reach::All).await;
+            return;
+        }
+        Some(_) => return,
+    }
+    let io = if session.open.encrypted {
+        match handshake(controller, &session.open, io).await {
+            Some(io) => io,
+            None => return,
+        }
+    } else {
+        io
     };
     let mut frames = Framed::new(io, codec());
     while let Some(after) = turn(controller, &mut session, frames).await {
@@ -96,7 +109,19 @@ async fn turn(controller: &Controller, session: &mut Session, mut frames: Frames
         session.open.unreadable();
         return None;
     };
-    match answer(controller, session, request).await {
+    let trouble = Trouble::of(controller, session, &request.op);
+    let next = answer(controller, session, request, &trouble).await;
+    if let Some(cut) = trouble.wait(session).await {
+        return close(frames, cut.notice).await;
+    }
+    match trouble.bend(next) {
+        Next::Answer(answers) if !trouble.spares_answer() => {
+            match trouble.send(session, &mut frames, answers).await {
+                Sent::Whole => Some(frames),
+                Sent::Torn => None,
+                Sent::Cut(cut) => close(frames, cut.notice).await,
+            }
+        }
         Next::Answer(answers) => {
             send(&mut frames, answers).await?;
             Some(frames)
@@ -106,19 +131,24 @@ async fn turn(controller: &Controller, session: &mut Session, mut frames: Frames
             start_tls(controller, session, frames).await
         }
         Next::Hang => hang(session, frames).await,
-        Next::Cut(cut) => close(frames, cut.notice).await,
         Next::Close => None,
     }
 }
 
-async fn answer(controller: &Controller, session: &mut Session, request: LdapMsg) -> Next {
+async fn answer(controller: &Controller, session: &mut Session, request: LdapMsg, trouble: &Trouble) -> Next {
     let id = request.msgid;
+    // A bind's trouble goes into the journal.
+    if !matches!(request.op, LdapOp::BindRequest(_))
+        && let Some(next) = trouble.instead(id, &request.op)
+    {
+        return next;
+    }
     if let Some(refused) = refuse_control(controller.flavour, &request) {
         return reply(id, refused);
     }
     let controls = request.ctrl;
     match request.op {
-        LdapOp::BindRequest(request) => bind::answer(controller, session, id, request).await,
+        LdapOp::BindRequest(request) => bind::answer(controller, session, id, request, trouble.effect()),
         LdapOp::SearchRequest(request) => {
             let asked = search::Asked {
                 id,

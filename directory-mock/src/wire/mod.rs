@@ -14,6 +14,7 @@ mod filter;
 mod pages;
 mod root_dse;
 mod search;
+mod trouble;
 mod write;
 
 use std::sync::Arc;

@@ -1,13 +1,18 @@
 //! Troubles on demand, as a client meets them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use postern_directory_mock::{Accepting, BindFault, BindOutcome, ServerOptions, SubCode};
-use postern_kit::clock::monotonic;
+use ldap3_proto::proto::{LdapOp, LdapSearchScope};
+use postern_directory_mock::{
+    Accepting, BindFault, BindOutcome, Delay, Effect, Operation, Rule, Server, ServerOptions, SubCode,
+};
+use postern_kit::Seams;
+use postern_kit::clock::{Clock as _, ManualClock, SystemClock, monotonic};
 
 use crate::client::{PATIENCE, bind, ldaps, soon, try_bind};
 use crate::raw::{self, Raw};
-use crate::wire::server;
+use crate::wire::{directory, server};
 
 const ALICE: &str = "alice@corp.example.test";
 
@@ -120,4 +125,145 @@ async fn new_connections_can_be_closed_or_ignored() {
     server.faults().clear();
     assert!(waiting.next().await.is_some());
     assert_eq!(server.connections().counts().opened(), 1);
+}
+
+const BASE: &str = "DC=corp,DC=example,DC=test";
+
+/// A connection bound as alice.
+async fn bound(server: &Server) -> Raw {
+    let mut raw = Raw::connect(server.ldap_addr().unwrap()).await;
+    raw.send(1, raw::bind(ALICE, "right"), Vec::new()).await;
+    assert!(raw.next().await.is_some());
+    raw
+}
+
+/// The code of the last answer to a search of the whole domain, and the answers before it.
+async fn search(raw: &mut Raw) -> Option<(u32, usize)> {
+    raw.send(2, raw::search(BASE, LdapSearchScope::Subtree), Vec::new())
+        .await;
+    for before in 0.. {
+        if let LdapOp::SearchResultDone(result) = raw.next().await?.op {
+            return Some((result.code as u32, before));
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn rules_answer_searches_in_place_of_the_directory_or_after_it() {
+    let server = server(ServerOptions::default()).await;
+    let faults = server.faults();
+    let mut raw = bound(&server).await;
+    let (code, all) = search(&mut raw).await.unwrap();
+    assert!(code == 0 && all > 2);
+    let searches = |effect| Rule::new("searches").on(&[Operation::Search]).effect(effect);
+    for (effect, expected) in [
+        (Effect::busy(), (51, 0)),
+        (Effect::unavailable(), (52, 0)),
+        (Effect::referral(&["ldap://other.example.test"]), (10, 0)),
+        (Effect::lie(80, "odd"), (80, all)),
+        (
+            Effect::SlowBytes {
+                bytes: 400,
+                pause: Duration::from_millis(1),
+            },
+            (0, all),
+        ),
+    ] {
+        faults.set(searches(effect.clone()).times(1)).unwrap();
+        assert_eq!(search(&mut raw).await, Some(expected), "{effect:?}");
+        assert_eq!(faults.hits("searches"), 1);
+        assert_eq!(search(&mut raw).await, Some((0, all)), "{effect:?} is over");
+    }
+    for effect in [Effect::Refuse, Effect::LoseAnswer, Effect::CutAnswer] {
+        let mut raw = bound(&server).await;
+        faults.set(searches(effect.clone()).times(1)).unwrap();
+        assert_eq!(search(&mut raw).await, None, "{effect:?}");
+    }
+    assert_eq!(server.journal().total(), 4, "binds were left alone");
+}
+
+#[tokio::test]
+async fn a_torn_answer_of_a_bind_counted() {
+    let server = server(ServerOptions::default()).await;
+    let alice = server.directory().guid_of("alice").unwrap();
+    server.faults().seed(1);
+    for (effect, at) in [(Effect::CutAnswer, 1), (Effect::Garble, 2)] {
+        let rule = Rule::new("r").account("alice").times(1).effect(effect.clone());
+        server.faults().set(rule).unwrap();
+        let whole = raw::bytes(
+            server.ldap_addr().unwrap(),
+            &raw::encoded(1, raw::bind("CORP\\dora", "x")),
+        )
+        .await;
+        let torn = raw::bytes(
+            server.ldap_addr().unwrap(),
+            &raw::encoded(1, raw::bind(ALICE, "x")),
+        )
+        .await;
+        match effect {
+            Effect::CutAnswer => assert_eq!(torn, whole[..whole.len().div_ceil(2)]),
+            _ => assert!(torn.len() == whole.len() && torn != whole),
+        }
+        assert_eq!(server.journal().failed_count(alice), at);
+        assert_eq!(
+            server.journal().all().pop().unwrap().outcome,
+            BindOutcome::Dropped
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_rule_about_connections_meets_them_before_their_handshake() {
+    let server = server(ServerOptions::default()).await;
+    let addr = server.ldap_addr().unwrap();
+    let rule = |effect| {
+        Rule::new("door")
+            .on(&[Operation::Connect])
+            .times(1)
+            .effect(effect)
+    };
+    server.faults().set(rule(Effect::Refuse)).unwrap();
+    assert!(Raw::connect(addr).await.next().await.is_none());
+    server.faults().set(rule(Effect::Hang)).unwrap();
+    let mut hung = Raw::connect(addr).await;
+    hung.send(1, raw::bind(ALICE, "right"), Vec::new()).await;
+    soon(server.connections().wait_until(|counts| counts.open == 1)).await;
+    drop(bound(&server).await);
+    server.connections().disconnect_all(false);
+    assert!(hung.next().await.is_none());
+    assert_eq!(server.journal().total(), 1);
+    let slow = Rule::new("door")
+        .on(&[Operation::Connect])
+        .delay(Delay::Fixed(PATIENCE * 10));
+    server.faults().set(slow).unwrap();
+    let mut waiting = Raw::connect(addr).await;
+    waiting.send(1, raw::bind(ALICE, "right"), Vec::new()).await;
+    soon(server.connections().wait_until(|counts| counts.open == 1)).await;
+    soon(server.stop()).await;
+    assert!(waiting.next().await.is_none());
+}
+
+#[tokio::test]
+async fn rules_come_and_go_with_the_directorys_clock() {
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let seams = Seams {
+        clock: clock.clone(),
+        ..Seams::real()
+    };
+    let server = Server::start(directory(), ServerOptions::default(), &seams)
+        .await
+        .unwrap();
+    let hour = Duration::from_secs(3600);
+    let rule = Rule::new("noon").after(hour).lasting(hour).effect(Effect::busy());
+    server.faults().set(rule).unwrap();
+    let mut raw = Raw::connect(server.ldap_addr().unwrap()).await;
+    for expected in [0, 51, 0] {
+        raw.send(1, raw::bind(ALICE, "right"), Vec::new()).await;
+        let Some(LdapOp::BindResponse(answer)) = raw.next().await.map(|message| message.op) else {
+            panic!("an answer to a bind")
+        };
+        assert_eq!(answer.res.code as u32, expected);
+        clock.advance(hour);
+    }
 }

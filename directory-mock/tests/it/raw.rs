@@ -12,7 +12,7 @@ use ldap3_proto::proto::{
 use postern_kit::Seams;
 use postern_kit::net::BoxedIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_util::codec::Framed;
+use tokio_util::codec::{Encoder as _, Framed};
 
 use crate::client::soon;
 
@@ -57,6 +57,18 @@ pub(crate) async fn bytes(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut answer = Vec::new();
     let _ = soon(io.read_to_end(&mut answer)).await;
     answer
+}
+
+/// A message's bytes.
+pub(crate) fn encoded(msgid: i32, op: LdapOp) -> Vec<u8> {
+    let mut bytes = bytes::BytesMut::new();
+    let message = LdapMsg {
+        msgid,
+        op,
+        ctrl: Vec::new(),
+    };
+    LdapCodec::default().encode(message, &mut bytes).unwrap();
+    bytes.to_vec()
 }
 
 pub(crate) fn bind(name: &str, password: &str) -> LdapOp {

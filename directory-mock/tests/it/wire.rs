@@ -18,7 +18,7 @@ use crate::raw::{self, Raw};
 const BASE: &str = "DC=corp,DC=example,DC=test";
 const ALICE: &str = "alice@corp.example.test";
 
-fn directory() -> Directory {
+pub(crate) fn directory() -> Directory {
     Directory::builder("corp.example.test", "CORP")
         .user(User::new("alice", "right").container("OU=Fixture"))
         .user(User::new("dora", "right").state(AccountState::Disabled))
