@@ -1,5 +1,7 @@
 //! The program's configuration file.
 
+mod forests;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use crate::faults::{RULES_MAX, Rule, read_rule};
 use crate::model::{AccountState, Directory, DirectoryBuilder, Flavour, PasswordSettings, Policy, User};
 use crate::population::Population;
 use crate::server::IDLE_LIMIT;
+
+pub use forests::{Further, FurtherController, FurtherDomain};
 
 /// Most users that a seeded population may have: about 1 kB each.
 const POPULATION_MAX: usize = 1_000_000;
@@ -35,6 +39,8 @@ pub struct Config {
     pub faults: Vec<Rule>,
     /// What their chance is drawn from; without it they differ from run to run.
     pub fault_seed: Option<u64>,
+    /// More controllers and domains, and trusts.
+    pub further: Further,
 }
 
 /// Where the certificate comes from.
@@ -62,55 +68,21 @@ pub enum TlsFiles {
 /// All mistakes at once, each with its field.
 pub fn read(text: &str) -> Result<Config, ConfigErrors> {
     parse(text, |fields| {
-        let dns = domain_name(fields);
-        let netbios: Option<String> = fields.required("netbios", "a NetBIOS name such as \"CORP\"");
-        let host = fields.or("host", "dc1".to_owned(), "a host name such as \"dc1\"");
-        let listen = fields.table("listen", |listen| {
-            let expected = "an address like 127.0.0.1:636";
-            let ldap = listen.optional("ldap", expected);
-            let ldaps = listen.optional("ldaps", expected);
-            let (ldap, ldaps) = (ldap?, ldaps?);
-            if ldap.is_none() && ldaps.is_none() {
-                listen.mistake(
-                    "ldaps",
-                    format_args!("missing; expected {expected} here or in listen.ldap"),
-                );
-                return None;
-            }
-            Some((ldap, ldaps))
-        });
+        let names = read_names(fields);
+        let listen = read_listen(fields);
         let flavour = fields.or("flavour", "samba".to_owned(), "\"samba\" or \"windows\"");
         let flavour = flavour.and_then(|name| flavour_of(fields, &name));
         let require_encryption = fields.or("require_encryption", false, "true or false");
         let idle_limit = seconds(fields, "idle_limit_s", IDLE_LIMIT);
-        let policy = fields.table("policy", read_policy);
         let tls = fields.table("tls", read_tls);
-        let users = fields.tables("users", read_user);
-        let groups = fields.tables("groups", read_group);
-        let settings = fields.tables("password_settings", read_settings);
-        let suffixes: Option<Vec<String>> = fields.or("upn_suffixes", Vec::new(), "a list of DNS names");
-        let population = fields.table("population", read_population);
+        let directory = read_content(fields, names);
+        let further = forests::read(fields, directory.as_ref());
         let faults = fields.tables("faults", read_rule);
         let faults = faults.and_then(|rules| few(fields, rules));
         let fault_seed: Option<Option<u64>> = fields.optional("fault_seed", "a number");
-        let mut builder = Directory::builder(&dns?, &netbios?).host(&host?).policy(policy?);
-        builder = builder.users(users?);
-        for (name, container, members) in groups? {
-            let members: Vec<&str> = members.iter().map(String::as_str).collect();
-            builder = builder.group(&name, &container, &members);
-        }
-        builder = settings?
-            .into_iter()
-            .fold(builder, DirectoryBuilder::password_settings);
-        for suffix in suffixes? {
-            builder = builder.upn_suffix(&suffix);
-        }
-        if let Some((seed, count)) = population? {
-            builder = builder.population(&Population::seeded(seed, count));
-        }
         let (ldap, ldaps) = listen?;
         Some(Config {
-            directory: builder.build(),
+            directory: directory?,
             ldap,
             ldaps,
             flavour: flavour?,
@@ -119,6 +91,7 @@ pub fn read(text: &str) -> Result<Config, ConfigErrors> {
             tls: tls?,
             faults: faults?,
             fault_seed: fault_seed?,
+            further: further?,
         })
     })
 }
@@ -131,16 +104,78 @@ fn few(fields: &Fields<'_>, rules: Vec<Rule>) -> Option<Vec<Rule>> {
     Some(rules)
 }
 
+/// DNS name, NetBIOS name and host of a domain.
+type Names = (String, String, String);
+
+fn read_names(fields: &mut Fields<'_>) -> Option<Names> {
+    let dns = domain_name(fields);
+    let netbios: Option<String> = fields.required("netbios", "a NetBIOS name such as \"CORP\"");
+    let host = fields.or("host", "dc1".to_owned(), "a host name such as \"dc1\"");
+    Some((dns?, netbios?, host?))
+}
+
+/// Where a controller listens: plain and with TLS.
+type Listen = (Option<SocketAddr>, Option<SocketAddr>);
+
+fn read_listen(fields: &mut Fields<'_>) -> Option<Listen> {
+    fields.table("listen", |listen| {
+        let expected = "an address like 127.0.0.1:636";
+        let ldap = listen.optional("ldap", expected);
+        let ldaps = listen.optional("ldaps", expected);
+        let (ldap, ldaps) = (ldap?, ldaps?);
+        if ldap.is_none() && ldaps.is_none() {
+            listen.mistake(
+                "ldaps",
+                format_args!("missing; expected {expected} here or in listen.ldap"),
+            );
+            return None;
+        }
+        Some((ldap, ldaps))
+    })
+}
+
+/// Policy, users and groups of a domain.
+fn read_content(fields: &mut Fields<'_>, names: Option<Names>) -> Option<Directory> {
+    let policy = fields.table("policy", read_policy);
+    let users = fields.tables("users", read_user);
+    let groups = fields.tables("groups", read_group);
+    let settings = fields.tables("password_settings", read_settings);
+    let suffixes: Option<Vec<String>> = fields.or("upn_suffixes", Vec::new(), "a list of DNS names");
+    let population = fields.table("population", read_population);
+    let (dns, netbios, host) = names?;
+    let mut builder = Directory::builder(&dns, &netbios).host(&host).policy(policy?);
+    builder = builder.users(users?);
+    for (name, container, members) in groups? {
+        let members: Vec<&str> = members.iter().map(String::as_str).collect();
+        builder = builder.group(&name, &container, &members);
+    }
+    builder = settings?
+        .into_iter()
+        .fold(builder, DirectoryBuilder::password_settings);
+    for suffix in suffixes? {
+        builder = builder.upn_suffix(&suffix);
+    }
+    if let Some((seed, count)) = population? {
+        builder = builder.population(&Population::seeded(seed, count));
+    }
+    Some(builder.build())
+}
+
+const DOMAIN_EXPECTED: &str = "a DNS name such as \"corp.example.test\"";
+
 fn domain_name(fields: &mut Fields<'_>) -> Option<String> {
-    const EXPECTED: &str = "a DNS name such as \"corp.example.test\"";
-    let name: String = fields.required("domain", EXPECTED)?;
-    let label =
-        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if name.split('.').all(label) {
+    let name: String = fields.required("domain", DOMAIN_EXPECTED)?;
+    if is_domain_name(&name) {
         return Some(name);
     }
-    fields.mistake("domain", format_args!("expected {EXPECTED}"));
+    fields.mistake("domain", format_args!("expected {DOMAIN_EXPECTED}"));
     None
+}
+
+fn is_domain_name(name: &str) -> bool {
+    let label =
+        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    name.split('.').all(label)
 }
 
 fn flavour_of(fields: &Fields<'_>, name: &str) -> Option<Flavour> {

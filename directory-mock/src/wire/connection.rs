@@ -197,11 +197,12 @@ fn extended(controller: &Controller, session: &mut Session, id: i32, request: &L
             Next::StartTls(message(id, response))
         }
         OID_WHOAMI if controller.flavour == Flavour::Windows => {
-            let name = controller.directory.read(|domain| {
-                let account = domain.account(session.identity?)?;
-                Some(format!("u:{}\\{}", domain.netbios_name(), account.sam))
-            });
-            let value = name.unwrap_or_default().into_bytes();
+            let name = session
+                .identity
+                .and_then(|guid| controller.directory.nt_name(guid));
+            let value = name
+                .map_or(String::new(), |name| format!("u:{name}"))
+                .into_bytes();
             let granted = result(LdapResultCode::Success, "");
             reply(id, extended_response(granted, None, Some(value)))
         }

@@ -12,6 +12,7 @@ mod connections;
 mod entry;
 mod filter;
 mod pages;
+mod referral;
 mod root_dse;
 mod search;
 mod trouble;

@@ -5,6 +5,7 @@
 mod against_samba;
 mod client;
 mod faults;
+mod forests;
 mod passwords;
 mod program;
 mod raw;
