@@ -52,4 +52,4 @@ pub use model::{
 pub use population::{Person, Population};
 pub use semantics::{Judgement, Outcome, PasswordRefusal, PasswordWrite, SubCode};
 pub use server::{Server, ServerOptions, StartError, TlsChoice};
-pub use wire::{ConnectionCounts, Connections};
+pub use wire::{ConnectionCounts, Connections, Loopback};

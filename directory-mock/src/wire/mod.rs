@@ -11,6 +11,8 @@ mod connection;
 mod connections;
 mod entry;
 mod filter;
+mod loopback;
+mod meanwhile;
 mod pages;
 mod referral;
 mod root_dse;
@@ -33,6 +35,7 @@ use crate::handle::DirectoryHandle;
 use crate::model::Flavour;
 
 pub use connections::{ConnectionCounts, Connections};
+pub use loopback::Loopback;
 
 /// What a bind without encryption is told, to the letter.
 pub(crate) const ENCRYPTION_REQUIRED: &str = "BindSimple: Transport encryption required.";

@@ -122,6 +122,19 @@ fn time_limit(flavour: Flavour, seconds: i32) -> Option<Duration> {
     }
 }
 
+/// The same, if the request is a search.
+pub(super) fn time_limit_of(flavour: Flavour, request: &LdapOp) -> Option<Duration> {
+    match request {
+        LdapOp::SearchRequest(request) => time_limit(flavour, request.timelimit),
+        _ => None,
+    }
+}
+
+/// The result of a search that found nothing in its time.
+pub(super) fn time_is_up() -> LdapOp {
+    done(LdapResultCode::TimeLimitExceeded, TIME_IS_UP)
+}
+
 /// Where and when a search is answered.
 #[derive(Clone, Copy, Debug)]
 struct Place<'a> {

@@ -9,6 +9,8 @@ mod forests;
 mod passwords;
 mod program;
 mod raw;
+mod sequence;
+mod strangers;
 mod tools;
 mod wire;
 mod writes;
