@@ -6,7 +6,6 @@ mod control;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,11 +16,11 @@ use postern_kit::{Seams, process, telemetry};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, LdifFile, TlsFiles};
+use crate::handle::DirectoryHandle;
 use crate::ldif::{self, ImportOptions};
 use crate::model::Account;
 use crate::semantics;
-use crate::serve::{read_ldif, serve};
-use crate::server::Server;
+use crate::serve::{Running, read_ldif, serve};
 
 /// Users that the table shows; a population may have a hundred thousand.
 const TABLE_ROWS_MAX: usize = 40;
@@ -57,8 +56,8 @@ struct Source {
     /// Configuration file in TOML.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Users and groups in LDIF, instead of the configuration's. Without a configuration the domain is that of
-    /// the file's first entry, on any free ports of the loopback address.
+    /// Users and groups in LDIF, instead of the configuration's file. Without a configuration the domain is that
+    /// of the first entry, on any free ports of the loopback address.
     #[arg(long)]
     ldif: Option<PathBuf>,
 }
@@ -68,6 +67,9 @@ struct Source {
 struct ExportArgs {
     #[command(flatten)]
     source: Source,
+    /// DNS name of the domain, if it is not the first.
+    #[arg(long)]
+    domain: Option<String>,
     /// With the users' passwords, as `unicodePwd`.
     #[arg(long)]
     with_passwords: bool,
@@ -122,16 +124,14 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed>
         .tasks
         .spawn_essential("signals", process::stop_on_signal(stop.clone()));
     let tasks = seams.tasks.clone();
-    let show = |server: &Server, control: Option<SocketAddr>| {
+    let show = |running: &Running| {
         if let Some(file) = &args.write_users
-            && let Err(error) = std::fs::write(file, users(server))
+            && let Err(error) = std::fs::write(file, users(running))
         {
             tracing::error!(file = %file.display(), %error, "users cannot be written");
         }
         // A closed standard output does not stop the service.
-        let control = control.map_or(String::new(), |addr| format!("control on {addr}\n"));
-        let text = control + &describe(server, args.show_passwords);
-        let _ = std::io::stdout().write_all(text.as_bytes());
+        let _ = std::io::stdout().write_all(describe(running, args.show_passwords).as_bytes());
     };
     let served = serve(config, seams, stop.clone(), show).await;
     stop.cancel();
@@ -139,12 +139,16 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed>
     Ok(tasks.run_until(&stop, STOP_WAIT_MAX).await?)
 }
 
-/// Opens a directory, serves nobody, and writes it.
+/// Opens a directory, serves nobody, and writes one domain of it.
 fn export(args: &ExportArgs) -> Result<(), Failed> {
     let seams = Seams::real();
-    let config = load(&args.source, &seams)?;
-    let directory = crate::serve::open(config.directory, config.ldif, &seams)?;
-    let text = directory.export_ldif(args.with_passwords);
+    let forests = crate::serve::open(&load(&args.source, &seams)?, &seams)?;
+    let domain = match &args.domain {
+        Some(name) => forests.domain(name),
+        None => forests.domains().into_iter().next(),
+    };
+    let domain = domain.ok_or("domain: expected the DNS name of one that is described")?;
+    let text = domain.export_ldif(args.with_passwords);
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }
@@ -202,39 +206,66 @@ fn load_file(file: &Path, seams: &Seams) -> Result<Config, Failed> {
 }
 
 /// Everybody with a userPrincipalName, as CSV. Neither names nor ids hold what CSV would have to quote.
-fn users(server: &Server) -> String {
+fn users(running: &Running) -> String {
     let mut text = "username,object_id\n".to_owned();
-    server.directory().read(|domain| {
-        for account in domain.accounts() {
-            if let Some(upn) = &account.upn {
-                text.push_str(&format!("{upn},{}\n", account.guid));
+    for directory in running.forests.domains() {
+        directory.read(|domain| {
+            for account in domain.accounts() {
+                if let Some(upn) = &account.upn {
+                    text.push_str(&format!("{upn},{}\n", account.guid));
+                }
             }
-        }
-    });
+        });
+    }
     text
 }
 
-/// Addresses and users of a running controller.
-fn describe(server: &Server, passwords: bool) -> String {
+/// Addresses and users of the running controllers.
+fn describe(running: &Running, passwords: bool) -> String {
     let mut text = String::new();
-    let addresses = [("ldap", server.ldap_addr()), ("ldaps", server.ldaps_addr())];
-    for (scheme, addr) in addresses {
-        if let Some(addr) = addr {
-            text.push_str(&format!("{scheme}://{addr}\n"));
+    for server in &running.servers {
+        if running.servers.len() > 1 {
+            let domain = server.directory().read(|domain| domain.dns_name().to_owned());
+            text.push_str(&format!("{}.{domain}\n", server.host()));
+        }
+        let addresses = [("ldap", server.ldap_addr()), ("ldaps", server.ldaps_addr())];
+        for (scheme, addr) in addresses {
+            if let Some(addr) = addr {
+                text.push_str(&format!("{scheme}://{addr}\n"));
+            }
         }
     }
-    let now = server.directory().now();
-    server.directory().read(|domain| {
-        let mut table = Table::new();
-        let mut header = vec!["sAMAccountName", "userPrincipalName", "objectGUID", "states"];
-        if passwords {
-            header.push("password");
-        }
-        table.set_header(header);
+    if let Some(addr) = running.control {
+        text.push_str(&format!("control on {addr}\n"));
+    }
+    let mut table = Table::new();
+    let mut header = vec!["sAMAccountName", "userPrincipalName", "objectGUID", "states"];
+    if passwords {
+        header.push("password");
+    }
+    table.set_header(header);
+    let mut users = 0;
+    for directory in running.forests.domains() {
+        users += add_rows(&mut table, &directory, passwords);
+    }
+    text.push_str(&table.to_string());
+    text.push('\n');
+    let shown = table.row_count();
+    if users > shown {
+        text.push_str(&format!("and {} more users\n", users - shown));
+    }
+    text
+}
+
+/// Adds the users of a domain while there is room, and says how many it has.
+fn add_rows(table: &mut Table, directory: &DirectoryHandle, passwords: bool) -> usize {
+    let now = directory.now();
+    directory.read(|domain| {
         let mut accounts: Vec<_> = domain.accounts().collect();
         // In the order of the file; a population comes after the users.
         accounts.sort_by_key(|account| account.rid);
-        for account in accounts.iter().take(TABLE_ROWS_MAX) {
+        let room = TABLE_ROWS_MAX.saturating_sub(table.row_count());
+        for account in accounts.iter().take(room) {
             let policy = domain.policy_of(account);
             let locked = semantics::is_locked(&account.counters, &policy, now);
             let expired = semantics::is_password_expired(account, &policy, now);
@@ -249,13 +280,8 @@ fn describe(server: &Server, passwords: bool) -> String {
             }
             table.add_row(row);
         }
-        text.push_str(&table.to_string());
-        text.push('\n');
-        if accounts.len() > TABLE_ROWS_MAX {
-            text.push_str(&format!("and {} more users\n", accounts.len() - TABLE_ROWS_MAX));
-        }
-    });
-    text
+        accounts.len()
+    })
 }
 
 fn states(account: &Account, locked: bool, password_expired: bool) -> String {

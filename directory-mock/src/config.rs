@@ -1,19 +1,21 @@
 //! The program's configuration file.
 
+mod files;
+mod forests;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use postern_kit::config::{ConfigErrors, Fields, parse};
-use zeroize::Zeroizing;
 
 use crate::faults::{RULES_MAX, Rule, read_rule};
-use crate::ldif::{ImportOptions, Record};
-use crate::model::{
-    AccountState, Directory, DirectoryBuilder, Flavour, Password, PasswordSettings, Policy, User,
-};
+use crate::model::{AccountState, Directory, DirectoryBuilder, Flavour, PasswordSettings, Policy, User};
 use crate::population::Population;
 use crate::server::IDLE_LIMIT;
+
+pub use files::{ControlFiles, LdifFile, of_ldif};
+pub use forests::{Further, FurtherController, FurtherDomain};
 
 /// Most users that a seeded population may have: about 1 kB each.
 const POPULATION_MAX: usize = 1_000_000;
@@ -35,32 +37,16 @@ pub struct Config {
     pub idle_limit: Duration,
     /// The certificate.
     pub tls: TlsFiles,
-    /// A file with more users and groups, if there is one.
-    pub ldif: Option<LdifFile>,
-    /// Where the directory is steered from, if it is.
-    pub control: Option<ControlFiles>,
     /// Troubles from the start.
     pub faults: Vec<Rule>,
     /// What their chance is drawn from; without it they differ from run to run.
     pub fault_seed: Option<u64>,
-}
-
-/// Users and groups in a file of their own.
-#[derive(Clone, Debug)]
-pub struct LdifFile {
-    /// The file.
-    pub file: PathBuf,
-    /// How its entries are taken in.
-    pub options: ImportOptions,
-}
-
-/// The control port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ControlFiles {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// The file with its token; made if there is none.
-    pub token_file: PathBuf,
+    /// More controllers and domains, and trusts.
+    pub further: Further,
+    /// A file with more users and groups, if there is one.
+    pub ldif: Option<LdifFile>,
+    /// Where the directory is steered from, if it is.
+    pub control: Option<ControlFiles>,
 }
 
 /// Where the certificate comes from.
@@ -88,105 +74,36 @@ pub enum TlsFiles {
 /// All mistakes at once, each with its field.
 pub fn read(text: &str) -> Result<Config, ConfigErrors> {
     parse(text, |fields| {
-        let dns = domain_name(fields);
-        let netbios: Option<String> = fields.required("netbios", "a NetBIOS name such as \"CORP\"");
-        let host = fields.or("host", "dc1".to_owned(), "a host name such as \"dc1\"");
-        let listen = fields.table("listen", |listen| {
-            let expected = "an address like 127.0.0.1:636";
-            let ldap = listen.optional("ldap", expected);
-            let ldaps = listen.optional("ldaps", expected);
-            let (ldap, ldaps) = (ldap?, ldaps?);
-            if ldap.is_none() && ldaps.is_none() {
-                listen.mistake(
-                    "ldaps",
-                    format_args!("missing; expected {expected} here or in listen.ldap"),
-                );
-                return None;
-            }
-            Some((ldap, ldaps))
-        });
+        let names = read_names(fields);
+        let listen = read_listen(fields);
         let flavour = fields.or("flavour", "samba".to_owned(), "\"samba\" or \"windows\"");
         let flavour = flavour.and_then(|name| flavour_of(fields, &name));
         let require_encryption = fields.or("require_encryption", false, "true or false");
         let idle_limit = seconds(fields, "idle_limit_s", IDLE_LIMIT);
-        let policy = fields.table("policy", read_policy);
         let tls = fields.table("tls", read_tls);
-        let users = fields.tables("users", read_user);
-        let groups = fields.tables("groups", read_group);
-        let settings = fields.tables("password_settings", read_settings);
-        let suffixes: Option<Vec<String>> = fields.or("upn_suffixes", Vec::new(), "a list of DNS names");
-        let population = fields.table("population", read_population);
-        let ldif = fields.table("ldif", read_ldif);
-        let control = fields.table("control", read_control);
+        let directory = read_content(fields, names);
+        let further = forests::read(fields, directory.as_ref());
+        let ldif = fields.table("ldif", files::read_ldif);
+        let control = fields.table("control", files::read_control);
         let faults = fields.tables("faults", read_rule);
         let faults = faults.and_then(|rules| few(fields, rules));
         let fault_seed: Option<Option<u64>> = fields.optional("fault_seed", "a number");
-        let mut builder = Directory::builder(&dns?, &netbios?).host(&host?).policy(policy?);
-        builder = builder.users(users?);
-        for (name, container, members) in groups? {
-            let members: Vec<&str> = members.iter().map(String::as_str).collect();
-            builder = builder.group(&name, &container, &members);
-        }
-        builder = settings?
-            .into_iter()
-            .fold(builder, DirectoryBuilder::password_settings);
-        for suffix in suffixes? {
-            builder = builder.upn_suffix(&suffix);
-        }
-        if let Some((seed, count)) = population? {
-            builder = builder.population(&Population::seeded(seed, count));
-        }
         let (ldap, ldaps) = listen?;
         Some(Config {
-            directory: builder.build(),
+            directory: directory?,
             ldap,
             ldaps,
             flavour: flavour?,
             require_encryption: require_encryption?,
             idle_limit: idle_limit?,
             tls: tls?,
-            ldif: ldif?,
-            control: control?,
             faults: faults?,
             fault_seed: fault_seed?,
+            further: further?,
+            ldif: ldif?,
+            control: control?,
         })
     })
-}
-
-fn read_ldif(fields: &mut Fields<'_>) -> Option<Option<LdifFile>> {
-    let file: Option<Option<PathBuf>> = fields.optional("file", "the path of a file");
-    let password: Option<Option<String>> =
-        fields.optional("password", "a text, for users that come without a password");
-    let (file, password) = (file?, password?.map(Zeroizing::new));
-    if file.is_none() && password.is_some() {
-        fields.mistake("file", "missing; expected the path of a file");
-        return None;
-    }
-    let password = password.map(|text| Password::new(&text));
-    Some(file.map(|file| LdifFile {
-        file,
-        options: ImportOptions { password },
-    }))
-}
-
-fn read_control(fields: &mut Fields<'_>) -> Option<Option<ControlFiles>> {
-    let listen: Option<Option<SocketAddr>> = fields.optional("listen", "an address like 127.0.0.1:3880");
-    let token_file: Option<Option<PathBuf>> = fields.optional("token_file", "the path of a file");
-    match (listen?, token_file?) {
-        (Some(listen), Some(token_file)) => Some(Some(ControlFiles { listen, token_file })),
-        (None, None) => Some(None),
-        (None, Some(_)) => {
-            fields.mistake("listen", "missing; expected an address like 127.0.0.1:3880");
-            None
-        }
-        (Some(_), None) => {
-            fields.mistake(
-                "token_file",
-                "missing; expected the path of a file, which is made if there is none",
-            );
-            None
-        }
-    }
 }
 
 fn few(fields: &Fields<'_>, rules: Vec<Rule>) -> Option<Vec<Rule>> {
@@ -197,45 +114,78 @@ fn few(fields: &Fields<'_>, rules: Vec<Rule>) -> Option<Vec<Rule>> {
     Some(rules)
 }
 
-/// What is served where there is only LDIF: the domain of its first entry, at any free ports of the loopback address.
-/// `None` if that entry lies in no domain.
-pub fn of_ldif(records: &[Record], ldif: LdifFile) -> Option<Config> {
-    let dn = &records.first()?.dn;
-    let parts = dn.split(',').filter_map(|part| {
-        let (key, value) = part.split_once('=')?;
-        key.trim().eq_ignore_ascii_case("dc").then(|| value.trim())
-    });
-    let labels: Vec<_> = parts.collect();
-    let any_port = Some(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0)));
-    let netbios = labels.first()?.to_uppercase();
-    Some(Config {
-        directory: Directory::builder(&labels.join("."), &netbios).build(),
-        ldap: any_port,
-        ldaps: any_port,
-        flavour: Flavour::Samba,
-        require_encryption: false,
-        idle_limit: IDLE_LIMIT,
-        tls: TlsFiles::Made {
-            root: None,
-            names: Vec::new(),
-        },
-        ldif: Some(ldif),
-        control: None,
-        faults: Vec::new(),
-        fault_seed: None,
+/// DNS name, NetBIOS name and host of a domain.
+type Names = (String, String, String);
+
+fn read_names(fields: &mut Fields<'_>) -> Option<Names> {
+    let dns = domain_name(fields);
+    let netbios: Option<String> = fields.required("netbios", "a NetBIOS name such as \"CORP\"");
+    let host = fields.or("host", "dc1".to_owned(), "a host name such as \"dc1\"");
+    Some((dns?, netbios?, host?))
+}
+
+/// Where a controller listens: plain and with TLS.
+type Listen = (Option<SocketAddr>, Option<SocketAddr>);
+
+fn read_listen(fields: &mut Fields<'_>) -> Option<Listen> {
+    fields.table("listen", |listen| {
+        let expected = "an address like 127.0.0.1:636";
+        let ldap = listen.optional("ldap", expected);
+        let ldaps = listen.optional("ldaps", expected);
+        let (ldap, ldaps) = (ldap?, ldaps?);
+        if ldap.is_none() && ldaps.is_none() {
+            listen.mistake(
+                "ldaps",
+                format_args!("missing; expected {expected} here or in listen.ldap"),
+            );
+            return None;
+        }
+        Some((ldap, ldaps))
     })
 }
 
+/// Policy, users and groups of a domain.
+fn read_content(fields: &mut Fields<'_>, names: Option<Names>) -> Option<Directory> {
+    let policy = fields.table("policy", read_policy);
+    let users = fields.tables("users", read_user);
+    let groups = fields.tables("groups", read_group);
+    let settings = fields.tables("password_settings", read_settings);
+    let suffixes: Option<Vec<String>> = fields.or("upn_suffixes", Vec::new(), "a list of DNS names");
+    let population = fields.table("population", read_population);
+    let (dns, netbios, host) = names?;
+    let mut builder = Directory::builder(&dns, &netbios).host(&host).policy(policy?);
+    builder = builder.users(users?);
+    for (name, container, members) in groups? {
+        let members: Vec<&str> = members.iter().map(String::as_str).collect();
+        builder = builder.group(&name, &container, &members);
+    }
+    builder = settings?
+        .into_iter()
+        .fold(builder, DirectoryBuilder::password_settings);
+    for suffix in suffixes? {
+        builder = builder.upn_suffix(&suffix);
+    }
+    if let Some((seed, count)) = population? {
+        builder = builder.population(&Population::seeded(seed, count));
+    }
+    Some(builder.build())
+}
+
+const DOMAIN_EXPECTED: &str = "a DNS name such as \"corp.example.test\"";
+
 fn domain_name(fields: &mut Fields<'_>) -> Option<String> {
-    const EXPECTED: &str = "a DNS name such as \"corp.example.test\"";
-    let name: String = fields.required("domain", EXPECTED)?;
-    let label =
-        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if name.split('.').all(label) {
+    let name: String = fields.required("domain", DOMAIN_EXPECTED)?;
+    if is_domain_name(&name) {
         return Some(name);
     }
-    fields.mistake("domain", format_args!("expected {EXPECTED}"));
+    fields.mistake("domain", format_args!("expected {DOMAIN_EXPECTED}"));
     None
+}
+
+fn is_domain_name(name: &str) -> bool {
+    let label =
+        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    name.split('.').all(label)
 }
 
 fn flavour_of(fields: &Fields<'_>, name: &str) -> Option<Flavour> {
@@ -435,6 +385,7 @@ mod tests {
             policy.lockout_threshold = 3
             population = { seed = 7, count = 5 }
             ldif = { file = "users.ldif", password = "for all" }
+            control = { listen = "127.0.0.1:0", token_file = "control.token" }
             tls.root = "/tmp/root.pem"
             [[users]]
             name = "alice"
@@ -449,9 +400,6 @@ mod tests {
             precedence = 10
             applies_to = ["staff"]
             password_length_min = 14
-            [control]
-            listen = "127.0.0.1:0"
-            token_file = "control.token"
             [[faults]]
             name = "slow"
             controller = "dc1"
@@ -470,29 +418,12 @@ mod tests {
         let ldif = config.ldif.unwrap();
         assert_eq!(ldif.file, PathBuf::from("users.ldif"));
         assert!(ldif.options.password.unwrap().is("for all"));
-        assert_eq!(config.faults[0].name(), "slow");
         assert_eq!(config.control.unwrap().token_file, PathBuf::from("control.token"));
+        assert_eq!(config.faults[0].name(), "slow");
         let TlsFiles::Made { root, .. } = config.tls else {
             panic!("a certificate was given")
         };
         assert_eq!(root, Some(PathBuf::from("/tmp/root.pem")));
-    }
-
-    #[test]
-    fn a_file_of_ldif_is_enough() {
-        let records =
-            crate::ldif::read("dn: CN=a,OU=b,DC=Corp,dc=example,DC=test\ncn: a\n\ndn: CN=b\n").unwrap();
-        let file = || LdifFile {
-            file: PathBuf::from("f"),
-            options: ImportOptions::default(),
-        };
-        let config = of_ldif(&records, file()).unwrap();
-        let domain = config.directory.domain(Timestamp::from_unix_ms(0)).unwrap();
-        assert_eq!(
-            (domain.dns_name(), domain.netbios_name()),
-            ("corp.example.test", "CORP")
-        );
-        assert!(of_ldif(&records[1..], file()).is_none() && of_ldif(&[], file()).is_none());
     }
 
     #[test]

@@ -9,15 +9,22 @@ use postern_kit::clock::{Clock, Timestamp};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::forests::{Found, Live};
 use crate::journal::{Binds, Journal};
 use crate::ldif::{self, ImportOptions, Imported, LdifErrors};
 use crate::model::{Account, AccountState, Counters, Directory, Domain, DomainError, Flavour, User};
-use crate::semantics::{self, Judgement, PasswordRefusal, PasswordWrite};
+use crate::semantics::{self, Judgement, Outcome, PasswordRefusal, PasswordWrite, SubCode};
 
-/// A running directory. Clones are handles to the same.
+/// The sub-code of a bind whose domain has no controller that answers: no logon servers.
+const NO_LOGON_SERVERS: u32 = 0x51f;
+
+/// A running domain, alone or one of [`ForestsHandle`](crate::ForestsHandle)'s. Clones are handles to the same.
 #[derive(Clone, Debug)]
 pub struct DirectoryHandle {
     domain: Arc<Mutex<Domain>>,
+    /// With the domains around it, of which it is the one at this place.
+    live: Arc<Live>,
+    at: usize,
     clock: Arc<dyn Clock>,
     journal: Journal,
 }
@@ -28,11 +35,18 @@ impl DirectoryHandle {
     /// # Errors
     /// [`DomainError`] if two users have a name in common.
     pub fn open(directory: &Directory, seams: &Seams) -> Result<Self, DomainError> {
-        Ok(Self {
-            domain: Arc::new(Mutex::new(directory.domain(seams.clock.now())?)),
-            clock: seams.clock.clone(),
-            journal: Journal::default(),
-        })
+        let live = Arc::new(Live::alone(directory.domain(seams.clock.now())?));
+        Ok(Self::of(live, 0, seams.clock.clone(), Journal::default()))
+    }
+
+    pub(crate) fn of(live: Arc<Live>, at: usize, clock: Arc<dyn Clock>, journal: Journal) -> Self {
+        Self {
+            domain: live.domain(at),
+            live,
+            at,
+            clock,
+            journal,
+        }
     }
 
     /// The binds that were received.
@@ -51,9 +65,19 @@ impl DirectoryHandle {
         Ok(self.journal.binds().of(guid))
     }
 
-    /// Judges a simple bind and keeps the change, without network and without a journal record.
+    /// Judges a simple bind and keeps the change, without network and without a journal record. A user of
+    /// another domain, of the same forest or behind a trust, is judged there, at the PDC emulator.
     pub fn sign_in(&self, flavour: Flavour, host: &str, name: &str, password: &str) -> Judgement {
-        let mut domain = self.lock();
+        let there = match self.live.find(self.at, name) {
+            Found::At(at) => at,
+            Found::Nobody => self.at,
+            Found::CutOff => {
+                return Judgement::plain(None, Outcome::Refused(SubCode::Odd(NO_LOGON_SERVERS)));
+            }
+        };
+        let mut domain = self.live.lock(there);
+        let pdc = (there != self.at).then(|| domain.host().to_owned());
+        let host = pdc.as_deref().unwrap_or(host);
         let judgement = semantics::judge(&domain, flavour, host, self.clock.now(), name, password);
         if let Some(guid) = judgement.object {
             domain.count(host, guid, judgement.counters, judgement.local);
@@ -84,6 +108,16 @@ impl DirectoryHandle {
     pub fn add(&self, user: User) -> Result<Uuid, DomainError> {
         let now = self.clock.now();
         self.lock().add(user, now)
+    }
+
+    /// objectGUID of the user that a bind name means at this domain's controllers, of whichever domain.
+    pub fn object_of(&self, name: &str) -> Option<Uuid> {
+        self.live.object_of(self.at, name)
+    }
+
+    /// `CORP\alice`, of whichever domain.
+    pub(crate) fn nt_name(&self, guid: Uuid) -> Option<String> {
+        self.live.nt_name(guid)
     }
 
     /// Deletes a user. One that is made again has another objectGUID.

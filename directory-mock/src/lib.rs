@@ -30,6 +30,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod faults;
+pub mod forests;
 pub mod handle;
 pub mod journal;
 pub mod ldif;
@@ -43,13 +44,14 @@ pub mod wire;
 pub use certificates::TestCa;
 pub use clock::MovableClock;
 pub use faults::{Accepting, BindFault, Delay, Effect, Faults, Operation, ResultCode, Rule, RuleError};
+pub use forests::ForestsHandle;
 pub use handle::DirectoryHandle;
 pub use journal::{BindOutcome, BindRecord, Binds, Journal, ObjectTotals};
 pub use model::{
-    Account, AccountState, Counters, Directory, DirectoryBuilder, Domain, Flavour, Group, Password,
-    PasswordSettings, Policy, User,
+    Account, AccountState, Counters, Directory, DirectoryBuilder, Domain, Flavour, ForestError, Forests,
+    ForestsBuilder, Group, Password, PasswordSettings, Policy, Trust, TrustDirection, TrustKind, User,
 };
 pub use population::{Person, Population};
 pub use semantics::{Judgement, Outcome, PasswordRefusal, PasswordWrite, SubCode};
 pub use server::{Server, ServerOptions, StartError, TlsChoice};
-pub use wire::{ConnectionCounts, Connections};
+pub use wire::{ConnectionCounts, Connections, Loopback};

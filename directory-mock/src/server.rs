@@ -17,7 +17,7 @@ use crate::faults::Faults;
 use crate::handle::DirectoryHandle;
 use crate::journal::Journal;
 use crate::model::{Directory, DomainError, Flavour};
-use crate::wire::{self, Connections, Controller};
+use crate::wire::{self, Connections, Controller, Loopback};
 
 /// AD closes a connection after 15 minutes without a request.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -222,6 +222,11 @@ impl Server {
     /// The connections of this controller.
     pub fn connections(&self) -> &Connections {
         &self.controller.connections
+    }
+
+    /// A connection without a network, unless too many are open.
+    pub fn loopback(&self) -> Option<Loopback> {
+        Loopback::new(self.controller.clone())
     }
 
     /// The host name of this controller.

@@ -267,8 +267,8 @@ impl Tree {
                 continue;
             }
             let files = match &*name {
-                // The root's holds the tables.
-                "Cargo.toml" if !short.is_empty() => &mut self.manifests,
+                // The root's holds the tables, and fuzzers stand outside the workspace.
+                "Cargo.toml" if !short.is_empty() && !short.ends_with("fuzz/") => &mut self.manifests,
                 _ if name.ends_with(".rs") => &mut self.sources,
                 _ => continue,
             };

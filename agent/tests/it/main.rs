@@ -6,6 +6,7 @@
 mod bench;
 mod contract;
 mod controllers;
+mod corpus;
 mod discovered;
 mod faults;
 mod forest;

@@ -21,7 +21,8 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Controlled, Controller, users};
 use crate::faults::{Faults, Rule, RuleError, read_rule};
-use crate::journal::{BindRecord, Binds};
+use crate::handle::DirectoryHandle;
+use crate::journal::{BindRecord, Binds, Journal};
 use crate::ldif::ImportOptions;
 
 /// Largest body: the LDIF of some thousand users. A rule or a user has some hundred bytes.
@@ -142,19 +143,21 @@ async fn status(State(controlled): Shared) -> Json {
     let controllers = controlled.controllers.iter().map(|controller| {
         json!({
             "host": controller.host,
+            "domain": controller.domain,
             "ldap": controller.ldap.map(|addr| addr.to_string()),
             "ldaps": controller.ldaps.map(|addr| addr.to_string()),
             "connections": controller.connections.counts().open,
         })
     });
-    let controllers: Vec<_> = controllers.collect();
-    let directory = &controlled.directory;
+    let domains = controlled.domains.iter().map(|directory| {
+        let (name, users) =
+            directory.read(|domain| (domain.dns_name().to_owned(), domain.accounts().count()));
+        json!({ "name": name, "users": users, "locked": directory.locked_count() })
+    });
+    let (controllers, domains): (Vec<_>, Vec<_>) = (controllers.collect(), domains.collect());
     Json(json!({
-        "domain": directory.read(|domain| domain.dns_name().to_owned()),
         "now": controlled.clock.now().to_string(),
-        "users": directory.read(|domain| domain.accounts().count()),
-        "locked": directory.locked_count(),
-        "binds": directory.journal().total(),
+        "domains": domains,
         "controllers": controllers,
     }))
 }
@@ -197,10 +200,11 @@ async fn move_clock(State(controlled): Shared, body: Bytes) -> Answer {
 async fn faults(State(controlled): Shared) -> Json {
     let of = |controller: &Controller| {
         let rules = controller.faults.rules().into_iter();
-        let host = controller.host.clone();
+        let (host, domain) = (controller.host.clone(), controller.domain.clone());
         let rules = rules.map(move |state| {
             json!({
                 "controller": host,
+                "domain": domain,
                 "since": state.since.to_string(),
                 "seen": state.seen,
                 "hits": state.hits,
@@ -280,12 +284,14 @@ async fn journal(
             "query: expected account, name, controller, outcome and last, a number",
         ));
     };
-    let journal = controlled.directory.journal();
+    // All domains write into one.
+    let journal = journal_of(&controlled)?;
     let mut binds: Binds = match &asked.account {
-        Some(account) => controlled
-            .directory
-            .binds_of(account)
-            .map_err(|error| Problem::missing(format!("account: {error}")))?,
+        Some(account) => {
+            let found = controlled.user(account);
+            let (_, guid) = found.ok_or_else(|| Problem::missing("account: no user has this name"))?;
+            journal.binds().of(guid)
+        }
         None => journal.binds(),
     };
     if let Some(name) = &asked.name {
@@ -326,9 +332,14 @@ fn told(record: &BindRecord) -> Value {
     })
 }
 
-async fn clear_journal(State(controlled): Shared) -> Json {
-    controlled.directory.journal().clear();
-    Json(json!({}))
+fn journal_of(controlled: &Controlled) -> Result<&Journal, Problem> {
+    let first = controlled.domains.first();
+    Ok(first.ok_or_else(no_domain)?.journal())
+}
+
+async fn clear_journal(State(controlled): Shared) -> Answer {
+    journal_of(&controlled)?.clear();
+    Ok(Json(json!({})))
 }
 
 async fn close_connections(State(controlled): Shared, body: Bytes) -> Answer {
@@ -347,27 +358,40 @@ async fn close_connections(State(controlled): Shared, body: Bytes) -> Answer {
     Ok(Json(json!({})))
 }
 
-/// Whether an export has passwords.
+/// Of which domain, and whether an export has passwords.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Export {
+struct OfDomain {
+    domain: Option<String>,
     passwords: bool,
 }
 
-async fn export(
-    State(controlled): Shared,
-    asked: Result<Query<Export>, axum::extract::rejection::QueryRejection>,
-) -> Result<String, Problem> {
-    let Ok(Query(asked)) = asked else {
-        return Err(Problem::bad("query: expected passwords, true or false"));
-    };
-    // It leaves the process as text, whatever it is kept in here.
-    Ok(controlled.directory.export_ldif(asked.passwords).to_string())
+type AskedOf = Result<Query<OfDomain>, axum::extract::rejection::QueryRejection>;
+
+pub(super) fn no_domain() -> Problem {
+    Problem::missing("domain: expected the DNS name of one that runs here")
 }
 
-async fn import(State(controlled): Shared, body: Bytes) -> Answer {
+fn of_domain(controlled: &Controlled, asked: AskedOf) -> Result<(&DirectoryHandle, bool), Problem> {
+    let Ok(Query(asked)) = asked else {
+        return Err(Problem::bad(
+            "query: expected domain and passwords, true or false",
+        ));
+    };
+    let directory = controlled.domain(asked.domain.as_deref()).ok_or_else(no_domain)?;
+    Ok((directory, asked.passwords))
+}
+
+async fn export(State(controlled): Shared, asked: AskedOf) -> Result<String, Problem> {
+    let (directory, passwords) = of_domain(&controlled, asked)?;
+    // It leaves the process as text, whatever it is kept in here.
+    Ok(directory.export_ldif(passwords).to_string())
+}
+
+async fn import(State(controlled): Shared, asked: AskedOf, body: Bytes) -> Answer {
+    let (directory, _) = of_domain(&controlled, asked)?;
     let text = std::str::from_utf8(&body).map_err(|_| Problem::bad("body: expected LDIF in UTF-8"))?;
-    let done = controlled.directory.import_ldif(text, &ImportOptions::default());
+    let done = directory.import_ldif(text, &ImportOptions::default());
     let done = done.map_err(|errors| Problem {
         status: StatusCode::BAD_REQUEST,
         mistakes: errors.mistakes().to_vec(),

@@ -1,4 +1,4 @@
-//! The control port: a running directory is steered and asked over HTTP, in JSON, so that tests in any
+//! The control port: running directories are steered and asked over HTTP, in JSON, so that tests in any
 //! language can set faults, move the clock, change users and read the journal.
 //!
 //! Every request needs the token, `Authorization: Bearer TOKEN`. Who has it can do whatever a test can, so it is in a
@@ -28,6 +28,7 @@ use postern_kit::secret::Token256;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+use uuid::Uuid;
 
 use crate::clock::MovableClock;
 use crate::faults::Faults;
@@ -45,10 +46,10 @@ const REQUEST_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Pause after a failed accept: the process is out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What is steered: controllers that share one directory, and its clock.
+/// What is steered: domains with their controllers, and the clock that they share.
 #[derive(Clone, Debug)]
 pub struct Controlled {
-    directory: DirectoryHandle,
+    domains: Vec<DirectoryHandle>,
     clock: Arc<MovableClock>,
     controllers: Vec<Controller>,
 }
@@ -56,6 +57,7 @@ pub struct Controlled {
 #[derive(Clone, Debug)]
 struct Controller {
     host: String,
+    domain: String,
     ldap: Option<SocketAddr>,
     ldaps: Option<SocketAddr>,
     faults: Faults,
@@ -63,26 +65,54 @@ struct Controller {
 }
 
 impl Controlled {
-    /// A directory with the clock that it was opened with, and no controllers yet.
-    pub fn new(directory: DirectoryHandle, clock: Arc<MovableClock>) -> Self {
+    /// Domains with the clock that they were opened with, and no controllers yet.
+    pub fn new(clock: Arc<MovableClock>, domains: Vec<DirectoryHandle>) -> Self {
         Self {
-            directory,
+            domains,
             clock,
             controllers: Vec::new(),
         }
     }
 
-    /// One more controller of it.
+    /// One more controller of them.
     #[must_use]
     pub fn server(mut self, server: &Server) -> Self {
         self.controllers.push(Controller {
             host: server.host().to_owned(),
+            domain: server.directory().read(|domain| domain.dns_name().to_owned()),
             ldap: server.ldap_addr(),
             ldaps: server.ldaps_addr(),
             faults: server.faults().clone(),
             connections: server.connections().clone(),
         });
         self
+    }
+
+    /// The domain of this DNS name; the first if none is named.
+    fn domain(&self, name: Option<&str>) -> Option<&DirectoryHandle> {
+        let is = |directory: &&DirectoryHandle| {
+            let name = name.unwrap_or_default();
+            directory.read(|domain| domain.dns_name().eq_ignore_ascii_case(name))
+        };
+        match name {
+            Some(_) => self.domains.iter().find(is),
+            None => self.domains.first(),
+        }
+    }
+
+    /// The user `alice` of the first domain that has one, or `EMEA\\alice`, with its domain.
+    fn user(&self, name: &str) -> Option<(&DirectoryHandle, Uuid)> {
+        let (netbios, sam) = match name.split_once('\\') {
+            Some((netbios, sam)) => (Some(netbios), sam),
+            None => (None, name),
+        };
+        self.domains.iter().find_map(|directory| {
+            let own = directory.read(|domain| {
+                netbios.is_none_or(|netbios| domain.netbios_name().eq_ignore_ascii_case(netbios))
+            });
+            let guid = own.then(|| directory.guid_of(sam))??;
+            Some((directory, guid))
+        })
     }
 }
 

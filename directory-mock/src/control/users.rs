@@ -7,15 +7,16 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::Controlled;
-use super::api::{Answer, Json, Problem, Shared, read};
+use super::api::{Answer, Json, Problem, Shared, no_domain, read};
 use crate::config::{STATES, read_user, state};
+use crate::handle::DirectoryHandle;
 use crate::model::{Account, AccountState, DomainError};
 use crate::semantics;
 
 const ACTIONS: &str = "lock, unlock, disable, enable, state, password, rename";
 
-fn guid(controlled: &Controlled, name: &str) -> Result<Uuid, Problem> {
-    let found = controlled.directory.guid_of(name);
+fn find<'a>(controlled: &'a Controlled, name: &str) -> Result<(&'a DirectoryHandle, Uuid), Problem> {
+    let found = controlled.user(name);
     found.ok_or_else(|| Problem::missing("name: no user has this sAMAccountName"))
 }
 
@@ -27,21 +28,23 @@ fn told(error: DomainError) -> Problem {
     }
 }
 
-/// One more user, with the keys of the configuration file.
+/// One more user of the first domain, with the keys of the configuration file.
 pub(super) async fn add(State(controlled): Shared, body: Bytes) -> Answer {
     let body = Zeroizing::new(body.to_vec());
     let user = read(&body, read_user)?;
-    let guid = controlled.directory.add(user).map_err(told)?;
-    shown(&controlled, guid)
+    let directory = controlled.domain(None).ok_or_else(no_domain)?;
+    let guid = directory.add(user).map_err(told)?;
+    shown(directory, guid)
 }
 
 pub(super) async fn show(State(controlled): Shared, Path(name): Path<String>) -> Answer {
-    shown(&controlled, guid(&controlled, &name)?)
+    let (directory, guid) = find(&controlled, &name)?;
+    shown(directory, guid)
 }
 
 pub(super) async fn remove(State(controlled): Shared, Path(name): Path<String>) -> Answer {
-    let guid = guid(&controlled, &name)?;
-    controlled.directory.remove(guid).map_err(told)?;
+    let (directory, guid) = find(&controlled, &name)?;
+    directory.remove(guid).map_err(told)?;
     Ok(Json(json!({})))
 }
 
@@ -50,8 +53,7 @@ pub(super) async fn change(
     Path((name, action)): Path<(String, String)>,
     body: Bytes,
 ) -> Answer {
-    let guid = guid(&controlled, &name)?;
-    let directory = &controlled.directory;
+    let (directory, guid) = find(&controlled, &name)?;
     let body = Zeroizing::new(body.to_vec());
     // An action that needs nothing takes no fields either.
     let plain = || read(&body, |_| Some(()));
@@ -97,7 +99,7 @@ pub(super) async fn change(
         _ => return Err(Problem::missing(format!("action: expected one of {ACTIONS}"))),
     }
     .map_err(told)?;
-    shown(&controlled, guid)
+    shown(directory, guid)
 }
 
 fn expected_state() -> String {
@@ -105,8 +107,7 @@ fn expected_state() -> String {
 }
 
 /// A user as it is now. Never a password.
-fn shown(controlled: &Controlled, guid: Uuid) -> Answer {
-    let directory = &controlled.directory;
+fn shown(directory: &DirectoryHandle, guid: Uuid) -> Answer {
     let now = directory.now();
     let shown = directory.read(|domain| {
         let account = domain.account(guid)?;

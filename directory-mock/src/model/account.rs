@@ -130,12 +130,16 @@ impl Account {
     }
 }
 
-/// A moment as AD's FILETIME: 100 ns steps since 1601, in decimal.
-pub(crate) fn filetime(at: Timestamp) -> String {
+/// A moment as AD's FILETIME: 100 ns steps since 1601.
+pub(crate) fn filetime_steps(at: Timestamp) -> i64 {
     at.unix_ms()
         .saturating_add(FILETIME_EPOCH_MS)
         .saturating_mul(10_000)
-        .to_string()
+}
+
+/// A FILETIME in decimal.
+pub(crate) fn filetime(at: Timestamp) -> String {
+    filetime_steps(at).to_string()
 }
 
 /// The moment of a FILETIME.

@@ -9,6 +9,7 @@ use super::account::Account;
 use super::controllers::Controllers;
 use super::membership::{Group, StoredSettings};
 use super::names::{self, BindName, escape_rdn, normal_dn};
+use super::neighbours::Neighbours;
 use super::policy::Policy;
 use super::tree::Tree;
 use super::user::{AccountState, User};
@@ -56,6 +57,7 @@ pub struct Domain {
     pub(super) controllers: Controllers,
     /// Beside the domain's own name, in lower case.
     upn_suffixes: BTreeSet<String>,
+    neighbours: Neighbours,
     /// Of accounts and groups.
     pub(super) by_sam: HashMap<String, Uuid>,
     by_upn: HashMap<String, Uuid>,
@@ -80,6 +82,7 @@ impl Domain {
         let part =
             |at: usize| u32::from_be_bytes([digest[at], digest[at + 1], digest[at + 2], digest[at + 3]]);
         Self {
+            neighbours: Neighbours::none(&dns_name.to_lowercase(), netbios_name, &base_dn),
             dns_name: dns_name.to_lowercase(),
             netbios_name: netbios_name.to_owned(),
             host: host.to_owned(),
@@ -141,9 +144,25 @@ impl Domain {
         self.upn_suffixes.insert(suffix.to_lowercase());
     }
 
-    /// Replaces the domain's SID, before anybody was told it.
+    /// What lies around it.
+    pub(crate) fn neighbours(&self) -> &Neighbours {
+        &self.neighbours
+    }
+
+    pub(crate) fn set_neighbours(&mut self, neighbours: Neighbours) {
+        self.neighbours = neighbours;
+    }
+
+    /// The base of the forest's root domain, below which its configuration lies.
+    pub(crate) fn root_dn(&self) -> &str {
+        self.neighbours.root().map_or(&self.base_dn, |root| &root.base_dn)
+    }
+
+    /// Replaces the domain's SID, unless other domains know it.
     pub(crate) fn set_sid(&mut self, sid: &str) {
-        sid.clone_into(&mut self.sid);
+        if self.neighbours.root().is_none() {
+            sid.clone_into(&mut self.sid);
+        }
     }
 
     /// Replaces the policy.

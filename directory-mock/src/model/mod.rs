@@ -1,12 +1,14 @@
-//! What the directory holds: one domain with its policies, accounts and groups, the indexes by which
-//! names are looked up, and what its controllers have of their own. No clock and no network: the time is an argument wherever it matters.
+//! What the directory holds: domains with their policies, accounts and groups, the indexes by which
+//! names are looked up, what controllers have of their own, and the ways between domains. No clock and no network: the time is an argument wherever it matters.
 
 mod account;
 mod controllers;
 mod domain;
+mod forests;
 mod load;
 mod membership;
 mod names;
+mod neighbours;
 mod policy;
 pub(crate) mod schema;
 mod tree;
@@ -17,8 +19,11 @@ pub(crate) use account::{filetime, from_filetime};
 pub use controllers::LocalCounters;
 pub(crate) use controllers::View;
 pub use domain::{Domain, DomainError};
+pub use forests::{ForestError, Forests, ForestsBuilder, Trust, TrustDirection, TrustKind};
+pub(crate) use forests::{Named, Topology};
 pub use membership::{Group, StoredSettings};
-pub(crate) use names::{escape_rdn, guid_base, normal_dn, split_rdn};
+pub(crate) use names::{escape_rdn, guid_base, normal_dn, read as read_name, sid_bytes, split_rdn};
+pub(crate) use neighbours::TrustedDomain;
 pub use policy::{PasswordSettings, Policy};
 pub use tree::Tombstone;
 pub(crate) use tree::parent;

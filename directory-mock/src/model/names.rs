@@ -77,6 +77,18 @@ fn read_sid(sid: &str) -> Option<BindName> {
     })
 }
 
+/// 1, number of parts, 6-byte big-endian authority, 32-bit little-endian parts; `None` for what is no SID
+/// of the NT authority.
+pub(crate) fn sid_bytes(domain_sid: &str, rid: Option<u32>) -> Option<Vec<u8>> {
+    let parts = domain_sid.to_uppercase();
+    let parts = parts.strip_prefix("S-1-5-")?.split('-').map(str::parse);
+    let mut parts = parts.collect::<Result<Vec<u32>, _>>().ok()?;
+    parts.extend(rid);
+    let mut bytes = vec![1, u8::try_from(parts.len()).ok()?, 0, 0, 0, 0, 0, 5];
+    bytes.extend(parts.iter().flat_map(|part| part.to_le_bytes()));
+    Some(bytes)
+}
+
 /// A distinguished name in lower case without blanks around its parts; `None` if it is not one.
 pub(crate) fn normal_dn(dn: &str) -> Option<String> {
     let mut parts = Vec::new();

@@ -246,7 +246,7 @@ pub struct Directory {
     /// Names, containers and members.
     groups: Vec<(String, String, Vec<String>)>,
     settings: Vec<PasswordSettings>,
-    upn_suffixes: Vec<String>,
+    pub(crate) upn_suffixes: Vec<String>,
 }
 
 impl Directory {
@@ -264,12 +264,17 @@ impl Directory {
         })
     }
 
+    /// The domain without accounts.
+    pub(super) fn empty(&self) -> Domain {
+        Domain::new(&self.dns_name, &self.netbios_name, &self.host, self.policy)
+    }
+
     /// The domain with its accounts, as they are at `now`.
     ///
     /// # Errors
     /// [`DomainError`] if two users or groups have a name in common, or a member is missing.
     pub fn domain(&self, now: Timestamp) -> Result<Domain, DomainError> {
-        let mut domain = Domain::new(&self.dns_name, &self.netbios_name, &self.host, self.policy);
+        let mut domain = self.empty();
         for user in &self.users {
             domain.add(user.clone(), now)?;
         }

@@ -115,7 +115,7 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    fn plain(object: Option<Uuid>, outcome: Outcome) -> Self {
+    pub(crate) fn plain(object: Option<Uuid>, outcome: Outcome) -> Self {
         Self {
             object,
             outcome,
@@ -151,7 +151,7 @@ pub fn judge(
 }
 
 /// Directories cut both strings at the first NUL, which lets `secret\0junk` in.
-fn until_nul(text: &str) -> &str {
+pub(crate) fn until_nul(text: &str) -> &str {
     text.split_once('\0').map_or(text, |(before, _)| before)
 }
 

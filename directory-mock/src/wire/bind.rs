@@ -55,9 +55,7 @@ fn decide(
         connection: session.open.number,
         encrypted: session.open.encrypted,
         name: name.to_owned(),
-        object: controller
-            .directory
-            .read(|domain| domain.resolve(name).map(|account| account.guid)),
+        object: controller.directory.object_of(name),
         outcome: BindOutcome::Dropped,
         judged: false,
         counted: false,

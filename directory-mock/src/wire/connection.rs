@@ -2,6 +2,7 @@
 //! leaves, the idle limit passes, or a test cuts it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use ldap3_proto::LdapCodec;
@@ -10,11 +11,13 @@ use ldap3_proto::proto::{
     LdapExtendedRequest, LdapExtendedResponse, LdapMsg, LdapOp, LdapResult, LdapResultCode, OID_WHOAMI,
 };
 use postern_kit::net::BoxedIo;
+use tokio::io::AsyncReadExt as _;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::codec::Framed;
 use uuid::Uuid;
 
 use super::connections::{Cut, Open, Reach};
+use super::meanwhile::{self, Received, Waited};
 use super::pages::Paged;
 use super::trouble::{Sent, Trouble};
 use super::{Controller, HANDSHAKE_WAIT_MAX, WRITE_WAIT_MAX, bind, codec, result, search, write};
@@ -23,6 +26,11 @@ use crate::model::Flavour;
 
 const OID_START_TLS: &str = "1.3.6.1.4.1.1466.20037";
 const OID_NOTICE_OF_DISCONNECTION: &str = "1.3.6.1.4.1.1466.20036";
+/// How Windows calls a message that it cannot read.
+const UNREADABLE: &str =
+    "00000057: LdapErr: DSID-0C0C0095, comment: Error decoding ldap message, data 0, v4563\0";
+/// Time for a client to stop sending what cannot be read: a request of the largest size takes far less.
+const UNREAD_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Binds that check a password and leave the connection nobody's.
 const OID_FAST_BIND: &str = "1.2.840.113556.1.4.1781";
 
@@ -38,6 +46,21 @@ pub(super) struct Session {
     pub(super) paged: Option<Paged>,
     /// How many paged searches there were.
     pub(super) searches: u64,
+    /// What was read before its turn.
+    pub(super) ahead: Option<Received>,
+}
+
+impl Session {
+    pub(super) fn new(open: Open) -> Self {
+        Self {
+            open,
+            identity: None,
+            fast_bind: false,
+            paged: None,
+            searches: 0,
+            ahead: None,
+        }
+    }
 }
 
 /// What follows a request.
@@ -64,13 +87,7 @@ pub(super) async fn serve(controller: Arc<Controller>, io: BoxedIo, open: Open) 
 }
 
 async fn converse(controller: &Controller, io: BoxedIo, open: Open) {
-    let mut session = Session {
-        open,
-        identity: None,
-        fast_bind: false,
-        paged: None,
-        searches: 0,
-    };
+    let mut session = Session::new(open);
     let trouble = Trouble::of_connection(controller);
     if trouble.wait(&mut session).await.is_some() {
         return;
@@ -100,19 +117,33 @@ async fn converse(controller: &Controller, io: BoxedIo, open: Open) {
 
 /// Waits for one request and answers it; `None` is the end.
 async fn turn(controller: &Controller, session: &mut Session, mut frames: Frames) -> Option<Frames> {
+    // Held here, so that a request that was read ahead is lost to none of the branches.
+    let mut ahead = session.ahead.take();
     let request = tokio::select! {
         cut = next_cut(session, Reach::Idle) => return close(frames, cut.notice).await,
         () = tokio::time::sleep(controller.idle_limit) => return close(frames, true).await,
-        request = frames.next() => request,
+        request = meanwhile::next(&mut ahead, &mut frames) => request,
     };
     let Ok(request) = request? else {
         session.open.unreadable();
-        return None;
+        return refuse_unreadable(controller.flavour, frames).await;
     };
-    let trouble = Trouble::of(controller, session, &request.op);
-    let next = answer(controller, session, request, &trouble).await;
-    if let Some(cut) = trouble.wait(session).await {
+    let (id, is_bind) = (request.msgid, matches!(request.op, LdapOp::BindRequest(_)));
+    let limit = search::time_limit_of(controller.flavour, &request.op);
+    let mut trouble = Trouble::of(controller, session, &request.op);
+    let is_late = trouble.ends_at(limit);
+    let mut next = answer(controller, session, request, &trouble);
+    if is_bind && controller.flavour == Flavour::Windows {
+        match meanwhile::wait_for_bind(&trouble, session, &mut frames).await {
+            Waited::Over => {}
+            Waited::Cut(cut) => return close(frames, cut.notice).await,
+            Waited::Left => return None,
+        }
+    } else if let Some(cut) = trouble.wait(session).await {
         return close(frames, cut.notice).await;
+    }
+    if is_late && matches!(next, Next::Answer(_)) {
+        next = reply(id, search::time_is_up());
     }
     match trouble.bend(next) {
         Next::Answer(answers) if !trouble.spares_answer() => {
@@ -123,7 +154,7 @@ async fn turn(controller: &Controller, session: &mut Session, mut frames: Frames
             }
         }
         Next::Answer(answers) => {
-            send(&mut frames, answers).await?;
+            meanwhile::deliver(session, &mut frames, id, answers).await?;
             Some(frames)
         }
         Next::StartTls(answer) => {
@@ -135,7 +166,13 @@ async fn turn(controller: &Controller, session: &mut Session, mut frames: Frames
     }
 }
 
-async fn answer(controller: &Controller, session: &mut Session, request: LdapMsg, trouble: &Trouble) -> Next {
+/// What follows a request. Nothing here waits.
+pub(super) fn answer(
+    controller: &Controller,
+    session: &mut Session,
+    request: LdapMsg,
+    trouble: &Trouble,
+) -> Next {
     let id = request.msgid;
     // A bind's trouble goes into the journal.
     if !matches!(request.op, LdapOp::BindRequest(_))
@@ -197,11 +234,12 @@ fn extended(controller: &Controller, session: &mut Session, id: i32, request: &L
             Next::StartTls(message(id, response))
         }
         OID_WHOAMI if controller.flavour == Flavour::Windows => {
-            let name = controller.directory.read(|domain| {
-                let account = domain.account(session.identity?)?;
-                Some(format!("u:{}\\{}", domain.netbios_name(), account.sam))
-            });
-            let value = name.unwrap_or_default().into_bytes();
+            let name = session
+                .identity
+                .and_then(|guid| controller.directory.nt_name(guid));
+            let value = name
+                .map_or(String::new(), |name| format!("u:{name}"))
+                .into_bytes();
             let granted = result(LdapResultCode::Success, "");
             reply(id, extended_response(granted, None, Some(value)))
         }
@@ -283,12 +321,48 @@ async fn close(mut frames: Frames, notice: bool) -> Option<Frames> {
             LdapResultCode::Unavailable,
             "the connection is closed by the server",
         );
-        let notice = extended_response(gone, Some(OID_NOTICE_OF_DISCONNECTION), None);
-        send(&mut frames, vec![message(0, notice)]).await?;
+        send(&mut frames, vec![notice_of_disconnection(gone)]).await?;
     }
+    end(&mut frames).await;
+    None
+}
+
+fn notice_of_disconnection(reason: LdapResult) -> LdapMsg {
+    message(
+        0,
+        extended_response(reason, Some(OID_NOTICE_OF_DISCONNECTION), None),
+    )
+}
+
+/// What a client is told that sent no LDAP, or a request that is too large. Samba says nothing.
+pub(super) fn unreadable(flavour: Flavour) -> Option<LdapMsg> {
+    match flavour {
+        Flavour::Samba => None,
+        Flavour::Windows => {
+            let reason = result(LdapResultCode::ProtocolError, UNREADABLE);
+            Some(notice_of_disconnection(reason))
+        }
+    }
+}
+
+async fn refuse_unreadable(flavour: Flavour, mut frames: Frames) -> Option<Frames> {
+    let notice = unreadable(flavour)?;
+    send(&mut frames, vec![notice]).await?;
+    end(&mut frames).await;
+    // Closed with something unread, the notice would be lost to a reset.
+    let io = frames.get_mut();
+    let rest = async {
+        let mut skipped = [0; 4096];
+        while io.read(&mut skipped).await.is_ok_and(|read| read > 0) {}
+    };
+    // Past the limit it is lost.
+    let _ = tokio::time::timeout(UNREAD_WAIT_MAX, rest).await;
+    None
+}
+
+async fn end(frames: &mut Frames) {
     // A TLS client should see an orderly end.
     let _ = tokio::time::timeout(WRITE_WAIT_MAX, frames.close()).await;
-    None
 }
 
 async fn send(frames: &mut Frames, answers: Vec<LdapMsg>) -> Option<()> {

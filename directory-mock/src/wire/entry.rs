@@ -5,7 +5,7 @@ use postern_kit::clock::Timestamp;
 
 use uuid::Uuid;
 
-use crate::model::{Account, Domain, Group, StoredSettings, Tombstone, filetime};
+use crate::model::{Account, Domain, Group, StoredSettings, Tombstone, filetime, sid_bytes};
 use crate::semantics::{is_locked, is_password_expired};
 
 /// accountExpires and the like: never.
@@ -54,7 +54,7 @@ impl Entry {
         }
     }
 
-    fn bytes(&mut self, name: &str, value: Vec<u8>) {
+    pub(super) fn bytes(&mut self, name: &str, value: Vec<u8>) {
         self.attributes.push((name.to_owned(), vec![value]));
     }
 
@@ -175,7 +175,7 @@ pub(super) fn of_group(domain: &Domain, group: &Group) -> Entry {
     entry.texts("objectClass", ["top", "group"]);
     entry.text(
         "objectCategory",
-        &format!("CN=Group,CN=Schema,CN=Configuration,{}", domain.base_dn()),
+        &format!("CN=Group,CN=Schema,CN=Configuration,{}", domain.root_dn()),
     );
     entry.text("cn", &group.cn);
     entry.text("name", &group.cn);
@@ -256,7 +256,7 @@ pub(super) fn of_account(domain: &Domain, host: &str, account: &Account, now: Ti
     entry.texts("objectClass", ["top", "person", "organizationalPerson", "user"]);
     entry.text(
         "objectCategory",
-        &format!("CN=Person,CN=Schema,CN=Configuration,{base}"),
+        &format!("CN=Person,CN=Schema,CN=Configuration,{}", domain.root_dn()),
     );
     entry.text("cn", &account.cn);
     entry.text("name", &account.cn);
@@ -361,18 +361,6 @@ fn add_computed(entry: &mut Entry, domain: &Domain, account: &Account, now: Time
         canonical.push_str(name.trim());
     }
     entry.text(CONSTRUCTED[4], &format!("{canonical}/{}", account.cn));
-}
-
-/// 1, number of parts, 6-byte big-endian authority, 32-bit little-endian parts; `None` for what is no SID
-/// of the NT authority.
-pub(super) fn sid_bytes(domain_sid: &str, rid: Option<u32>) -> Option<Vec<u8>> {
-    let parts = domain_sid.to_uppercase();
-    let parts = parts.strip_prefix("S-1-5-")?.split('-').map(str::parse);
-    let mut parts = parts.collect::<Result<Vec<u32>, _>>().ok()?;
-    parts.extend(rid);
-    let mut bytes = vec![1, u8::try_from(parts.len()).ok()?, 0, 0, 0, 0, 0, 5];
-    bytes.extend(parts.iter().flat_map(|part| part.to_le_bytes()));
-    Some(bytes)
 }
 
 /// `20261123123834.0Z`.

@@ -4,9 +4,9 @@
 use ldap3_proto::proto::{LdapFilter, LdapMatchingRuleAssertion, LdapSubstringFilter};
 use uuid::Uuid;
 
-use super::entry::{CONSTRUCTED, Entry, sid_bytes};
+use super::entry::{CONSTRUCTED, Entry};
 use crate::model::schema::{self, Kind};
-use crate::model::{Account, Domain, normal_dn};
+use crate::model::{Account, Domain, normal_dn, sid_bytes};
 
 /// Bitwise "all of these bits".
 const RULE_BIT_AND: &str = "1.2.840.113556.1.4.803";

@@ -12,7 +12,10 @@ mod connections;
 pub(crate) mod dump;
 mod entry;
 mod filter;
+mod loopback;
+mod meanwhile;
 mod pages;
+mod referral;
 mod root_dse;
 mod search;
 mod trouble;
@@ -33,6 +36,7 @@ use crate::handle::DirectoryHandle;
 use crate::model::Flavour;
 
 pub use connections::{ConnectionCounts, Connections};
+pub use loopback::Loopback;
 
 /// What a bind without encryption is told, to the letter.
 pub(crate) const ENCRYPTION_REQUIRED: &str = "BindSimple: Transport encryption required.";

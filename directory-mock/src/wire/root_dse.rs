@@ -49,7 +49,8 @@ pub(super) fn has_control(oid: &str, flavour: Flavour) -> bool {
 pub(super) fn entry(domain: &Domain, flavour: Flavour, host: &str, now: Timestamp) -> Entry {
     let base = domain.base_dn();
     let dns = domain.dns_name();
-    let config = format!("CN=Configuration,{base}");
+    let root = domain.root_dn();
+    let config = format!("CN=Configuration,{root}");
     let schema = format!("CN=Schema,{config}");
     let server = format!(
         "CN={},CN=Servers,CN=Default-First-Site-Name,CN=Sites,{config}",
@@ -58,7 +59,7 @@ pub(super) fn entry(domain: &Domain, flavour: Flavour, host: &str, now: Timestam
     let mut entry = Entry::new("");
     entry.text("configurationNamingContext", &config);
     entry.text("defaultNamingContext", base);
-    entry.text("rootDomainNamingContext", base);
+    entry.text("rootDomainNamingContext", root);
     entry.text("schemaNamingContext", &schema);
     entry.text("subschemaSubentry", &format!("CN=Aggregate,{schema}"));
     entry.texts("namingContexts", [base, &config, &schema]);

@@ -1,22 +1,33 @@
-//! Searches: base, scope, who may read what, and how the entries are told: in order, in pages, with
-//! referrals.
+//! Searches: base, scope, who may read what, how long it may take, and how the entries are told: in order,
+//! in pages, with referrals.
+
+use std::time::Duration;
 
 use ldap3_proto::control::LdapControl;
 use ldap3_proto::proto::{
     LdapFilter, LdapMsg, LdapOp, LdapResult, LdapResultCode, LdapSearchRequest, LdapSearchResultReference,
     LdapSearchScope,
 };
-use postern_kit::clock::Timestamp;
+use postern_kit::clock::{Timestamp, monotonic};
 
 use super::connection::{Session, message};
 use super::entry::{self, Entry};
 use super::pages::{self, PageError};
+use super::referral::{self, scheme};
 use super::{Controller, configuration, filter, result, root_dse};
 use crate::model::{Account, Domain, Flavour, guid_base, normal_dn, parent};
 use crate::semantics::write::Refusal;
 
 /// Windows gives no more entries than this (MaxPageSize).
 const WINDOWS_ENTRIES_MAX: usize = 1000;
+
+/// Windows searches no longer than this (MaxQueryDuration).
+const WINDOWS_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// Accounts between two looks at the clock: about a millisecond of work.
+const ACCOUNTS_PER_LOOK: usize = 64;
+
+const TIME_IS_UP: &str = "00002022: SvcErr: DSID-031A1236, problem 5011 (ADMIN_LIMIT_EXCEEDED), data 0\n\0";
 
 const NO_SUCH_BASE: &str = "acl_read: Error retrieving instanceType for base.";
 pub(super) const BASE_IS_NO_NAME: &str = "00002032: ldb_search: invalid basedn '(null)'";
@@ -84,9 +95,16 @@ pub(super) fn answer(controller: &Controller, session: &mut Session, asked: Aske
             .iter()
             .any(|control| matches!(control, LdapControl::ShowDeleted { .. })),
     };
+    let (started, limit) = (monotonic(), time_limit(flavour, request.timelimit));
+    let is_over = || limit.is_some_and(|limit| started.elapsed() >= limit);
+    let place = Place {
+        flavour,
+        host: &controller.host,
+        now,
+    };
     let found = controller.directory.read(|domain| {
-        let found = find(domain, &controller.host, now, asker, request)?;
-        Ok((found, references(domain, asker, request)))
+        let found = find(domain, place, asker, request, &is_over)?;
+        Ok((found, references(domain, flavour, asker, request)))
     });
     match found {
         Ok((found, references)) => list(flavour, session, asked, found, references),
@@ -94,13 +112,61 @@ pub(super) fn answer(controller: &Controller, session: &mut Session, asked: Aske
     }
 }
 
+/// Seconds of the request, 0 for none. Only Windows has a limit of its own.
+fn time_limit(flavour: Flavour, seconds: i32) -> Option<Duration> {
+    let asked = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+    let asked = asked.map(Duration::from_secs);
+    match flavour {
+        Flavour::Samba => asked,
+        Flavour::Windows => Some(asked.map_or(WINDOWS_TIME_MAX, |asked| asked.min(WINDOWS_TIME_MAX))),
+    }
+}
+
+/// The same, if the request is a search.
+pub(super) fn time_limit_of(flavour: Flavour, request: &LdapOp) -> Option<Duration> {
+    match request {
+        LdapOp::SearchRequest(request) => time_limit(flavour, request.timelimit),
+        _ => None,
+    }
+}
+
+/// The result of a search that found nothing in its time.
+pub(super) fn time_is_up() -> LdapOp {
+    done(LdapResultCode::TimeLimitExceeded, TIME_IS_UP)
+}
+
+/// Where and when a search is answered.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    flavour: Flavour,
+    host: &'a str,
+    now: Timestamp,
+}
+
+/// What a search found, perhaps not all.
+#[derive(Debug, Default)]
+struct Found {
+    entries: Vec<Entry>,
+    /// The time was up before everything had been looked at.
+    late: bool,
+}
+
 fn list(
     flavour: Flavour,
     session: &mut Session,
     asked: Asked<'_>,
-    mut found: Vec<Entry>,
+    found: Found,
     references: Vec<LdapOp>,
 ) -> Vec<LdapMsg> {
+    let Found {
+        entries: mut found,
+        late,
+    } = found;
+    if late {
+        // Pages of a part would look like the whole.
+        let code = Some(LdapResultCode::TimeLimitExceeded);
+        return told(asked, found, references, Vec::new(), code);
+    }
     let mut back = Vec::new();
     for control in asked.controls {
         if let LdapControl::ServerSort { sort_requests } = control {
@@ -138,7 +204,11 @@ fn told(
     let entries = entries.into_iter().map(|entry| shown(entry, asked.request));
     let ops = entries.chain(references);
     let mut answers: Vec<LdapMsg> = ops.map(|op| message(asked.id, op)).collect();
-    let mut last = message(asked.id, done(code.unwrap_or(LdapResultCode::Success), ""));
+    let text = match code {
+        Some(LdapResultCode::TimeLimitExceeded) => TIME_IS_UP,
+        Some(_) | None => "",
+    };
+    let mut last = message(asked.id, done(code.unwrap_or(LdapResultCode::Success), text));
     last.ctrl = controls;
     answers.push(last);
     answers
@@ -151,21 +221,24 @@ fn is_domain_scope(control: &LdapControl) -> bool {
     matches!(control, LdapControl::Unknown { oid, .. } if oid == OID_DOMAIN_SCOPE)
 }
 
-/// The configuration lies in another naming context; the scheme follows the connection.
-fn references(domain: &Domain, asker: Asker, request: &LdapSearchRequest) -> Vec<LdapOp> {
+/// What lies below the domain in other naming contexts: the configuration, and domains that are its children.
+fn references(domain: &Domain, flavour: Flavour, asker: Asker, request: &LdapSearchRequest) -> Vec<LdapOp> {
+    let base = domain.base_dn();
     let whole_domain =
-        normal_dn(&request.base) == normal_dn(domain.base_dn()) && request.scope == LdapSearchScope::Subtree;
+        normal_dn(&request.base) == normal_dn(base) && request.scope == LdapSearchScope::Subtree;
     if !whole_domain || !asker.referrals {
         return Vec::new();
     }
-    let scheme = if asker.encrypted { "ldaps" } else { "ldap" };
-    vec![LdapOp::SearchResultReference(LdapSearchResultReference {
-        uris: vec![format!(
-            "{scheme}://{}/CN=Configuration,{}",
-            domain.dns_name(),
-            domain.base_dn()
-        )],
-    })]
+    let scheme = scheme(flavour, asker.encrypted);
+    let configuration = (domain.root_dn() == base)
+        .then(|| format!("{scheme}://{}/CN=Configuration,{base}", domain.dns_name()));
+    let children = domain.neighbours().partitions.iter();
+    let children = children
+        .filter(|partition| partition.parent.as_deref() == Some(base))
+        .map(|child| format!("{scheme}://{}/{}", child.dns_name, child.base_dn));
+    let uris = configuration.into_iter().chain(children);
+    uris.map(|uri| LdapOp::SearchResultReference(LdapSearchResultReference { uris: vec![uri] }))
+        .collect()
 }
 
 /// The one entry of this name.
@@ -185,17 +258,26 @@ pub(super) fn entry_of(domain: &Domain, host: &str, now: Timestamp, dn: &str) ->
         referrals: false,
         deleted: false,
     };
-    find(domain, host, now, asker, &request).ok()?.pop()
+    let place = Place {
+        flavour: Flavour::Samba,
+        host,
+        now,
+    };
+    find(domain, place, asker, &request, &|| false)
+        .ok()?
+        .entries
+        .pop()
 }
 
+/// `is_over` is asked now and then whether the time is up.
 fn find(
     domain: &Domain,
-    host: &str,
-    now: Timestamp,
+    place: Place<'_>,
     asker: Asker,
     request: &LdapSearchRequest,
-) -> Result<Vec<Entry>, LdapResult> {
-    let no_such = || result(LdapResultCode::NoSuchObject, NO_SUCH_BASE);
+    is_over: &dyn Fn() -> bool,
+) -> Result<Found, LdapResult> {
+    let no_such = || no_such_base(domain, place.flavour, &request.base);
     if request.base.is_empty() {
         return Err(no_such());
     }
@@ -215,28 +297,83 @@ fn find(
     if domain.object_by_dn(&base).is_none() && !fixed.iter().any(|(normal, _)| *normal == base) {
         return Err(no_such());
     }
-    let mut found: Vec<Entry> = fixed
+    let matches = |entry: &Entry| filter::matches(domain, &request.filter, entry);
+    let mut found = Found::default();
+    let here = fixed
         .into_iter()
-        .filter(|(normal, _)| scope.holds(normal) && same_context(&base, normal))
-        .map(|(_, entry)| entry)
-        .collect();
-    for group in domain.groups() {
-        if scope.holds(&normal_dn(&domain.group_dn(group)).unwrap_or_default()) {
-            found.push(entry::of_group(domain, group));
+        .filter(|(normal, _)| scope.holds(normal) && same_context(&base, normal));
+    found
+        .entries
+        .extend(here.map(|(_, entry)| entry).filter(|entry| matches(entry)));
+    let groups = domain
+        .groups()
+        .filter(|group| scope.holds(&normal_dn(&domain.group_dn(group)).unwrap_or_default()));
+    found.entries.extend(
+        groups
+            .map(|group| entry::of_group(domain, group))
+            .filter(|entry| matches(entry)),
+    );
+    for (at, account) in accounts(domain, &base, request).enumerate() {
+        if at % ACCOUNTS_PER_LOOK == 0 && is_over() {
+            found.late = true;
+            break;
+        }
+        if !scope.holds(&normal_dn(&domain.dn(account)).unwrap_or_default()) {
+            continue;
+        }
+        let entry = entry::of_account(domain, place.host, account, place.now);
+        if matches(&entry) {
+            found.entries.push(entry);
         }
     }
-    let account = |account: &Account| entry::of_account(domain, host, account, now);
-    let inside = |account: &&Account| scope.holds(&normal_dn(&domain.dn(account)).unwrap_or_default());
-    // An account as base, or one that the filter names, saves looking at all.
-    if let Some(base) = domain.by_dn(&base) {
-        found.extend(Some(base).filter(inside).map(account));
-    } else if let Some(unique) = filter::unique(&request.filter, domain) {
-        found.extend(unique.filter(inside).map(account));
-    } else if request.scope != LdapSearchScope::Base {
-        found.extend(domain.accounts().filter(inside).map(account));
-    }
-    found.retain(|entry| filter::matches(domain, &request.filter, entry));
     Ok(found)
+}
+
+/// The accounts that a search has to look at. One as base, or one that the filter names, saves looking at all.
+fn accounts<'a>(
+    domain: &'a Domain,
+    base: &str,
+    request: &LdapSearchRequest,
+) -> Box<dyn Iterator<Item = &'a Account> + 'a> {
+    if let Some(base) = domain.by_dn(base) {
+        return Box::new(std::iter::once(base));
+    }
+    match filter::unique(&request.filter, domain) {
+        Some(unique) => Box::new(unique.into_iter()),
+        None if request.scope == LdapSearchScope::Base => Box::new(std::iter::empty()),
+        None => Box::new(domain.accounts()),
+    }
+}
+
+/// Nothing of this name is here. Windows says where it may be, or which name above it there is.
+fn no_such_base(domain: &Domain, flavour: Flavour, base: &str) -> LdapResult {
+    if flavour == Flavour::Samba {
+        return result(LdapResultCode::NoSuchObject, NO_SUCH_BASE);
+    }
+    if let Some(elsewhere) = referral::of(domain, base) {
+        return elsewhere;
+    }
+    let best = best_match(domain, base);
+    let text = format!(
+        "0000208D: NameErr: DSID-03100245, problem 2001 (NO_OBJECT), data 0, best match of:\n\t'{best}'\n\0"
+    );
+    LdapResult {
+        matcheddn: best,
+        ..result(LdapResultCode::NoSuchObject, text)
+    }
+}
+
+/// The nearest name above this one that the domain has.
+fn best_match(domain: &Domain, dn: &str) -> String {
+    let normal = normal_dn(dn).unwrap_or_default();
+    let mut above = parent(&normal);
+    while let Some(name) = above {
+        if let Some(container) = domain.container_of(name) {
+            return domain.full_name(&container);
+        }
+        above = parent(name);
+    }
+    String::new()
 }
 
 /// What is neither account nor group, by normalised name.
@@ -250,6 +387,8 @@ fn fixed(domain: &Domain, asker: Asker) -> Vec<(String, Entry)> {
             .iter()
             .map(|settings| entry::of_settings(domain, settings)),
     );
+    all.push(entry::of_container(&format!("CN=System,{}", domain.base_dn())));
+    all.extend(configuration::trusts(domain));
     all.extend(configuration::entries(domain));
     if asker.deleted {
         all.extend(
@@ -304,4 +443,59 @@ fn shown(entry: Entry, request: &LdapSearchRequest) -> LdapOp {
 
 fn done(code: LdapResultCode, message: &str) -> LdapOp {
     LdapOp::SearchResultDone(result(code, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Policy, User};
+
+    #[test]
+    fn a_search_stops_when_its_time_is_up() {
+        let now = Timestamp::from_unix_ms(1_795_609_800_000);
+        let mut domain = Domain::new("corp.test", "CORP", "dc1", Policy::default());
+        for number in 0..200 {
+            domain
+                .add(User::new(&format!("user{number}"), "pw"), now)
+                .unwrap();
+        }
+        let request = LdapSearchRequest {
+            base: "CN=Users,DC=corp,DC=test".to_owned(),
+            scope: LdapSearchScope::OneLevel,
+            aliases: ldap3_proto::proto::LdapDerefAliases::Never,
+            sizelimit: 0,
+            timelimit: 1,
+            typesonly: false,
+            filter: LdapFilter::Present("cn".to_owned()),
+            attrs: Vec::new(),
+        };
+        let (flavour, host) = (Flavour::Windows, "dc1");
+        let place = Place { flavour, host, now };
+        let asker = Asker {
+            encrypted: false,
+            referrals: false,
+            deleted: false,
+        };
+        let looks = std::cell::Cell::new(0);
+        let is_over = || looks.replace(looks.get() + 1) >= 2;
+        let found = find(&domain, place, asker, &request, &is_over).unwrap();
+        assert_eq!((found.entries.len(), found.late), (128, true));
+        let all = find(&domain, place, asker, &request, &|| false).unwrap();
+        assert_eq!((all.entries.len(), all.late), (200, false));
+    }
+
+    #[test]
+    fn the_time_limit_is_the_requests_and_windows_has_one_of_its_own() {
+        let seconds = Duration::from_secs;
+        for (flavour, asked, expected) in [
+            (Flavour::Samba, 0, None),
+            (Flavour::Samba, 500, Some(seconds(500))),
+            (Flavour::Samba, -1, None),
+            (Flavour::Windows, 0, Some(seconds(120))),
+            (Flavour::Windows, 5, Some(seconds(5))),
+            (Flavour::Windows, 500, Some(seconds(120))),
+        ] {
+            assert_eq!(time_limit(flavour, asked), expected, "{flavour:?} {asked}");
+        }
+    }
 }

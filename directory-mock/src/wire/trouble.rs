@@ -69,6 +69,17 @@ impl Trouble {
         }
     }
 
+    /// Holds the answer back no longer than a search's time limit; whether that is too short for it.
+    pub(super) fn ends_at(&mut self, limit: Option<Duration>) -> bool {
+        match limit {
+            Some(limit) if self.0.delay >= limit => {
+                self.0.delay = limit;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
     /// Waits as long as the answer is held back, unless the connection is cut meanwhile.
     pub(super) async fn wait(&self, session: &mut Session) -> Option<Cut> {
         if self.0.delay.is_zero() {
@@ -200,7 +211,7 @@ pub(super) fn made_up(effect: &Effect) -> Option<LdapResult> {
 }
 
 /// A result as the answer to this kind of request.
-fn response(request: &LdapOp, res: LdapResult) -> Option<LdapOp> {
+pub(super) fn response(request: &LdapOp, res: LdapResult) -> Option<LdapOp> {
     Some(match request {
         LdapOp::BindRequest(_) => bind::response(res),
         LdapOp::SearchRequest(_) => LdapOp::SearchResultDone(res),

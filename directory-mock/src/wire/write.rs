@@ -9,7 +9,7 @@ use ldap3_proto::proto::{
 use zeroize::Zeroizing;
 
 use super::connection::Session;
-use super::{Controller, filter, result, search};
+use super::{Controller, filter, referral, result, search};
 use crate::model::{Flavour, normal_dn};
 use crate::semantics::write::{self, Change, ChangeKind, Move, Refusal, Writer};
 
@@ -36,6 +36,9 @@ pub(super) fn modify(
     };
     let writer = writer(controller, session, controls);
     let dn = request.dn;
+    if let Some(elsewhere) = elsewhere(controller, session, &dn) {
+        return elsewhere;
+    }
     answer(
         controller,
         controller
@@ -53,6 +56,9 @@ pub(super) fn add(controller: &Controller, session: &Session, request: LdapAddRe
     let attributes = attributes.collect::<Vec<_>>();
     let writer = writer(controller, session, &[]);
     let dn = request.dn;
+    if let Some(elsewhere) = elsewhere(controller, session, &dn) {
+        return elsewhere;
+    }
     answer(
         controller,
         controller
@@ -63,6 +69,9 @@ pub(super) fn add(controller: &Controller, session: &Session, request: LdapAddRe
 
 /// Carries out a delete request.
 pub(super) fn delete(controller: &Controller, session: &Session, dn: &str) -> LdapResult {
+    if let Some(elsewhere) = elsewhere(controller, session, dn) {
+        return elsewhere;
+    }
     let writer = writer(controller, session, &[]);
     answer(
         controller,
@@ -78,6 +87,9 @@ pub(super) fn rename(
     session: &Session,
     request: &LdapModifyDNRequest,
 ) -> LdapResult {
+    if let Some(elsewhere) = elsewhere(controller, session, &request.dn) {
+        return elsewhere;
+    }
     let writer = writer(controller, session, &[]);
     let to = Move {
         rdn: &request.newrdn,
@@ -107,6 +119,9 @@ pub(super) fn compare(
     if normal_dn(&request.dn).is_none() {
         return result(LdapResultCode::InvalidDNSyntax, search::BASE_IS_NO_NAME);
     }
+    if let Some(elsewhere) = elsewhere(controller, session, &request.dn) {
+        return elsewhere;
+    }
     let now = controller.directory.now();
     let value = String::from_utf8_lossy(&request.val);
     controller.directory.read(
@@ -118,6 +133,12 @@ pub(super) fn compare(
             Some(_) => result(LdapResultCode::CompareFalse, ""),
         },
     )
+}
+
+/// Where somebody who is bound is sent with a name of another domain.
+fn elsewhere(controller: &Controller, session: &Session, dn: &str) -> Option<LdapResult> {
+    session.identity?;
+    referral::elsewhere(controller, dn)
 }
 
 fn writer<'a>(controller: &'a Controller, session: &Session, controls: &[LdapControl]) -> Writer<'a> {

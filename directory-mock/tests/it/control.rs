@@ -32,8 +32,8 @@ async fn controlled(test: impl AsyncFnOnce(SocketAddr, SocketAddr, Client)) {
     let config = config::read(&text).unwrap();
     let (seams, stop) = (Seams::real(), CancellationToken::new());
     let (tell, told) = oneshot::channel();
-    let served = serve::serve(config, seams.clone(), stop.clone(), |server, control| {
-        tell.send((server.ldap_addr().unwrap(), control.unwrap()))
+    let served = serve::serve(config, seams.clone(), stop.clone(), |running| {
+        tell.send((running.servers[0].ldap_addr().unwrap(), running.control.unwrap()))
             .unwrap();
     });
     let client = async {
@@ -142,7 +142,7 @@ async fn users_clock_faults_and_journal_are_at_hand() {
         post(&client, "/connections/close", json!({ "notice": false })).await;
         assert!(raw.next().await.is_none());
         soon(client.call("DELETE", "/users/bob", None)).await.unwrap();
-        assert_eq!(get(&client, "/").await["users"], 1);
+        assert_eq!(get(&client, "/").await["domains"][0]["users"], 1);
     })
     .await;
 }
@@ -177,6 +177,8 @@ async fn mistakes_are_told_by_their_fields_and_strangers_are_refused() {
             ),
             ("POST", "/ldif", Some(json!("x")), (400, "line 1")),
             ("GET", "/ldif?passwords=perhaps", None, (400, "query")),
+            ("GET", "/ldif?domain=other.test", None, (404, "domain")),
+            ("GET", "/users/EMEA%5Calice", None, (404, "name")),
             ("POST", "/users/alice/fly", None, (404, "action")),
             ("POST", "/users/alice/lock", Some(json!({ "x": 1 })), (400, "x")),
             (

@@ -36,7 +36,8 @@ async fn the_program_serves_what_its_file_says_and_writes_its_root() {
     let config = config::read(&text).unwrap();
     let (seams, stop) = (Seams::real(), CancellationToken::new());
     let (tell, told) = oneshot::channel();
-    let served = serve::serve(config, seams.clone(), stop.clone(), |server, _| {
+    let served = serve::serve(config, seams.clone(), stop.clone(), |running| {
+        let server = &running.servers[0];
         tell.send((server.ldap_addr(), server.ldaps_addr())).unwrap();
     });
     let client = async {

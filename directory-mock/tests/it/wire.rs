@@ -255,6 +255,7 @@ async fn a_whole_domain_search_ends_with_a_referral() {
     assert_eq!(
         dns,
         [
+            &format!("CN=System,{BASE}"),
             &format!("CN=Users,{BASE}"),
             &format!("CN=alice,OU=Fixture,{BASE}"),
             &format!("CN=dora,CN=Users,{BASE}"),
