@@ -12,3 +12,4 @@ mod forest;
 mod identity;
 mod network;
 mod real;
+mod search;
