@@ -121,6 +121,9 @@ fn read(args: &ConfigArgs, seams: &Seams) -> Result<Config, Failed> {
         if let Trust::File(path) = &mut forest.trust {
             *path = folder.join(&*path);
         }
+        if let Some(account) = &mut forest.service_account {
+            account.password_file = folder.join(&account.password_file);
+        }
     }
     Ok(config)
 }

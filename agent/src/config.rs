@@ -1,6 +1,7 @@
 //! What an operator decides: where the cloud is, and which directories this agent may ask.
 //! Read from TOML with all mistakes at once, or put together in code.
 
+mod bind;
 mod controllers;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use postern_proto::ids::Malformed;
 use postern_proto::names::DomainName;
 use serde::Deserialize;
 
+pub use self::bind::{BindName, NoTemplate, ServiceAccount, Template};
 pub use controllers::{Controllers, Discover, SiteName};
 
 /// Requests in flight unless configured. A domain controller judges some 400 binds a second per
@@ -70,20 +72,6 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// How the user is named in a bind, and so how it is made sure that the right object was bound.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BindName {
-    /// `<GUID=…>`: the bound name is the object, nothing has to be read. Active Directory only.
-    Guid,
-    /// The on-premises name; the object is then searched by userPrincipalName under this base.
-    Upn {
-        /// DN under which all users lie.
-        base: String,
-    },
-    /// The on-premises name is a DN; its entry is then read.
-    Dn,
-}
-
 /// Whose habits a directory has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -120,6 +108,8 @@ pub struct ForestConfig {
     pub protection: LdapProtection,
     /// How users are bound.
     pub bind_name: BindName,
+    /// Under which account it is read, if there is one.
+    pub service_account: Option<ServiceAccount>,
     /// Whose habits it has.
     pub kind: DirectoryKind,
     /// Whom to take for one of its controllers.
@@ -312,14 +302,6 @@ enum Protection {
     StartTls,
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum BindNameWord {
-    Guid,
-    Upn,
-    Dn,
-}
-
 fn forest(fields: &mut Fields<'_>) -> Option<ForestConfig> {
     let name = fields.required("name", "a text");
     let domains = list(fields, "domains", "DNS names like corp.example.com");
@@ -331,7 +313,8 @@ fn forest(fields: &mut Fields<'_>) -> Option<ForestConfig> {
         DirectoryKind::ActiveDirectory,
         "\"active-directory\" or \"ldap\"",
     );
-    let bind_name = bind_name(fields, kind);
+    let service_account = bind::service_account(fields);
+    let bind_name = bind::bind_name(fields, kind, service_account.as_ref().map(Option::is_some));
     let trust: Option<String> = fields.required("trust", "the path of a PEM file, or \"system\"");
     Some(ForestConfig {
         name: name?,
@@ -343,37 +326,13 @@ fn forest(fields: &mut Fields<'_>) -> Option<ForestConfig> {
             Protection::StartTls => LdapProtection::StartTls,
         },
         bind_name: bind_name?,
+        service_account: service_account?,
         kind: kind?,
         trust: match trust?.as_str() {
             "system" => Trust::System,
             path => Trust::File(path.into()),
         },
     })
-}
-
-fn bind_name(fields: &mut Fields<'_>, kind: Option<DirectoryKind>) -> Option<BindName> {
-    let word = fields.or("bind_name", BindNameWord::Guid, "\"guid\", \"upn\" or \"dn\"");
-    let base: Option<Option<String>> = fields.optional("base", "a DN, such as DC=corp,DC=example,DC=com");
-    match (word?, base?) {
-        (BindNameWord::Guid, _) if kind == Some(DirectoryKind::Ldap) => {
-            fields.mistake(
-                "bind_name",
-                "\"guid\" works with active-directory only; expected \"upn\" or \"dn\"",
-            );
-            None
-        }
-        (BindNameWord::Upn, None) => {
-            fields.mistake("base", "missing; bind_name \"upn\" needs the DN to search under");
-            None
-        }
-        (BindNameWord::Upn, Some(base)) => Some(BindName::Upn { base }),
-        (BindNameWord::Guid | BindNameWord::Dn, Some(_)) => {
-            fields.mistake("base", "is used with bind_name \"upn\" only");
-            None
-        }
-        (BindNameWord::Guid, None) => Some(BindName::Guid),
-        (BindNameWord::Dn, None) => Some(BindName::Dn),
-    }
 }
 
 #[cfg(test)]

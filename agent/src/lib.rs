@@ -22,7 +22,8 @@ pub mod validate;
 
 pub use channel::Attached;
 pub use config::{
-    BindName, Config, Controllers, DirectoryKind, Discover, ForestConfig, HostPort, SiteName, Timeouts, Trust,
+    BindName, Config, Controllers, DirectoryKind, Discover, ForestConfig, HostPort, ServiceAccount, SiteName,
+    Template, Timeouts, Trust,
 };
 pub use service::{ServeError, serve};
 pub use trust::{EnrolError, EnrolledIdentity, Enrolment, enrol};

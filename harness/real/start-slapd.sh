@@ -16,7 +16,8 @@
 #   SLAPD_THREADS=16
 # Users: uid=user00001..,ou=people (no password policy) and in ou=fixture, under
 # a ppolicy (lockout after 3, history 5, minimum length 8): alice, bob, carol,
-# u.utf8, locked, mustchange, pwexpired, and svc (may read all of it).
+# u.utf8, locked, mustchange, pwexpired, pwgrace (expired, with binds left), and svc
+# (may read all of it).
 set -euo pipefail
 
 [ $# -ge 1 ] && [ $# -le 2 ] || { echo "usage: $0 DIR [N]" >&2; exit 2; }
@@ -141,6 +142,14 @@ pwdAttribute: userPassword
 pwdMaxAge: 1
 pwdGraceAuthNLimit: 0
 
+dn: cn=grace,ou=policies,$BASE
+objectClass: device
+objectClass: pwdPolicy
+cn: grace
+pwdAttribute: userPassword
+pwdMaxAge: 1
+pwdGraceAuthNLimit: 100000
+
 EOF
     fx() { printf 'dn: uid=%s,ou=fixture,%s\nobjectClass: inetOrgPerson\nuid: %s\ncn: %s Fixture\nsn: Fixture\nmail: %s@slapd.example.test\nuserPassword: %s\npwdPolicySubentry: cn=%s,ou=policies,%s\n' "$1" "$BASE" "$1" "$1" "$1" "$H" "$2" "$BASE"
            shift 2; for l; do printf '%s\n' "$l"; done; printf '\n'; }
@@ -150,6 +159,7 @@ EOF
     fx locked default "pwdAccountLockedTime: 000001010000Z"
     fx mustchange default "pwdReset: TRUE"
     fx pwexpired expiring "pwdChangedTime: 20170101000000Z"
+    fx pwgrace grace "pwdChangedTime: 20170101000000Z"
     awk -v n="$N" -v b="$BASE" -v h="$H" 'BEGIN{for(i=1;i<=n;i++){u=sprintf("user%05d",i);
       printf "dn: uid=%s,ou=people,%s\nobjectClass: inetOrgPerson\nuid: %s\ncn: %s\nsn: Test\nmail: %s@slapd.example.test\nuserPassword: %s\n\n",u,b,u,u,u,h}}'
     printf 'dn: cn=g1,ou=groups,%s\nobjectClass: groupOfNames\ncn: g1\nmember: uid=alice,ou=fixture,%s\nmember: uid=svc,ou=fixture,%s\n\n' "$BASE" "$BASE" "$BASE"

@@ -78,6 +78,22 @@ pub enum NotAsked {
     Late,
     /// The agent does not serve this domain.
     UnknownDomain,
+    /// The directory has no entry for the user.
+    NoEntry,
+    /// The directory has several entries that could be the user's.
+    SeveralEntries,
+    /// The directory's entry is not the user's object.
+    OtherEntry,
+}
+
+impl NotAsked {
+    /// Whether it is about the user, so that every other agent would say the same.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::RefusedInput | Self::NoEntry | Self::SeveralEntries | Self::OtherEntry => true,
+            Self::Draining | Self::Busy | Self::NoController | Self::Late | Self::UnknownDomain => false,
+        }
+    }
 }
 
 /// What a verdict proves about the directory's own count of failures.
@@ -153,6 +169,9 @@ impl Verdict {
                     NotAsked::RefusedInput => Reason::RefusedInput,
                     NotAsked::Late => Reason::Late,
                     NotAsked::UnknownDomain => Reason::UnknownDomain,
+                    NotAsked::NoEntry => Reason::NoEntry,
+                    NotAsked::SeveralEntries => Reason::SeveralEntries,
+                    NotAsked::OtherEntry => Reason::OtherEntry,
                 };
                 return (Kind::NotAsked, reason);
             }
@@ -177,6 +196,9 @@ impl Verdict {
                 Reason::RefusedInput => NotAsked::RefusedInput,
                 Reason::Late => NotAsked::Late,
                 Reason::UnknownDomain => NotAsked::UnknownDomain,
+                Reason::NoEntry => NotAsked::NoEntry,
+                Reason::SeveralEntries => NotAsked::SeveralEntries,
+                Reason::OtherEntry => NotAsked::OtherEntry,
                 _ => return None,
             }),
             (_, reason) if reason != Reason::Unspecified => return None,
@@ -309,6 +331,9 @@ mod tests {
             V::NotAsked(N::RefusedInput),
             V::NotAsked(N::Late),
             V::NotAsked(N::UnknownDomain),
+            V::NotAsked(N::NoEntry),
+            V::NotAsked(N::SeveralEntries),
+            V::NotAsked(N::OtherEntry),
         ]
     }
 
@@ -378,6 +403,9 @@ mod tests {
                 "REFUSED_INPUT",
                 "LATE",
                 "UNKNOWN_DOMAIN",
+                "NO_ENTRY",
+                "SEVERAL_ENTRIES",
+                "OTHER_ENTRY",
             ]
         );
     }

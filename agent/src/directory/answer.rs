@@ -29,6 +29,8 @@ pub struct Judged {
 }
 
 const SUCCESS: u32 = 0;
+const CONSTRAINT_VIOLATION: u32 = 19;
+const UNWILLING_TO_PERFORM: u32 = 53;
 const STRONGER_AUTH_REQUIRED: u32 = 8;
 const INVALID_CREDENTIALS: u32 = 49;
 const BUSY: u32 = 51;
@@ -54,6 +56,13 @@ pub fn judge(kind: DirectoryKind, answer: &Answer<'_>) -> Judged {
         STRONGER_AUTH_REQUIRED | BUSY | UNAVAILABLE => {
             bare(Verdict::Unavailable(Unavailable::DirectoryDeclined))
         }
+        // 389-ds says so that an account is locked, and only with the control that it is one.
+        CONSTRAINT_VIOLATION | UNWILLING_TO_PERFORM
+            if kind == DirectoryKind::Ldap
+                && answer.policy == Some(PolicyAnswer::Error(PolicyError::AccountLocked)) =>
+        {
+            bare(Verdict::Locked)
+        }
         _ => bare(Verdict::Unavailable(Unavailable::DirectoryFault)),
     }
 }
@@ -62,6 +71,7 @@ pub fn judge(kind: DirectoryKind, answer: &Answer<'_>) -> Judged {
 fn success(policy: Option<PolicyAnswer>) -> Verdict {
     match policy {
         None | Some(PolicyAnswer::Nothing) => Verdict::Accepted,
+        Some(PolicyAnswer::Grace) => Verdict::RightBut(Obstacle::PasswordExpired),
         Some(PolicyAnswer::Error(error)) => match error {
             PolicyError::PasswordExpired => Verdict::RightBut(Obstacle::PasswordExpired),
             PolicyError::ChangeAfterReset => Verdict::RightBut(Obstacle::MustChange),
@@ -75,7 +85,7 @@ fn success(policy: Option<PolicyAnswer>) -> Verdict {
 /// Result 49 without a sub-code, from a directory that has none.
 fn refusal(policy: Option<PolicyAnswer>) -> Verdict {
     match policy {
-        None | Some(PolicyAnswer::Nothing) => Verdict::Wrong,
+        None | Some(PolicyAnswer::Nothing | PolicyAnswer::Grace) => Verdict::Wrong,
         Some(PolicyAnswer::Error(error)) => match error {
             PolicyError::PasswordExpired => Verdict::RightBut(Obstacle::PasswordExpired),
             PolicyError::AccountLocked => Verdict::Locked,
@@ -223,10 +233,16 @@ mod tests {
 
     #[test]
     fn the_policy_control_outweighs_the_result() {
-        use PolicyAnswer::{Error, Nothing, Unreadable};
+        use PolicyAnswer::{Error, Grace, Nothing, Unreadable};
         let fault = Verdict::Unavailable(Unavailable::DirectoryFault);
         for (code, policy, expected) in [
             (0, Nothing, Verdict::Accepted),
+            (0, Grace, Verdict::RightBut(Obstacle::PasswordExpired)),
+            (49, Grace, Verdict::Wrong),
+            (19, Error(PolicyError::AccountLocked), Verdict::Locked),
+            (53, Error(PolicyError::AccountLocked), Verdict::Locked),
+            (19, Nothing, fault),
+            (53, Error(PolicyError::PasswordExpired), fault),
             (
                 0,
                 Error(PolicyError::ChangeAfterReset),

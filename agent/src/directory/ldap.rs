@@ -12,13 +12,16 @@ use postern_kit::Seams;
 use postern_kit::clock::monotonic;
 use postern_kit::net::LdapProtection;
 use postern_kit::tls::ClientTls;
-use postern_proto::verdict::{Unavailable, Verdict};
+use postern_proto::ids::ObjectId;
+use postern_proto::verdict::{NotAsked, Unavailable, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{Answer, judge};
-use super::link::{BindFailed, Link};
+use super::link::{BindFailed, Failed, Found, Link};
+use super::service_account::{self, Refused};
+use super::whom::{Search, Way};
 use super::{Connection, Directory, NotReady, NotSent, Question, Reply};
-use crate::config::{BindName, DirectoryKind, HostPort};
+use crate::config::{BindName, DirectoryKind, HostPort, ServiceAccount};
 
 /// Most connections to one controller. It judges some 400 binds a second per core at 2.5 ms each,
 /// so this many keep several of its cores busy; more would only queue there.
@@ -41,6 +44,8 @@ pub struct LdapSettings {
     pub protection: LdapProtection,
     /// How users are bound.
     pub bind_name: BindName,
+    /// Under which account it is read, if there is one.
+    pub service_account: Option<ServiceAccount>,
     /// Whose habits it has.
     pub kind: DirectoryKind,
     /// Whom to take for the controller.
@@ -61,6 +66,8 @@ impl LdapDirectory {
             seams,
             permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             idle: Mutex::default(),
+            readers: Mutex::default(),
+            refused: Refused::default(),
         }))
     }
 }
@@ -72,6 +79,10 @@ pub(super) struct Pool {
     permits: Arc<Semaphore>,
     /// The one used last is at the end, and is used next: the others may retire.
     idle: Mutex<Vec<Idle>>,
+    /// The same for those that are bound as the service account. No user is ever bound on them.
+    readers: Mutex<Vec<Idle>>,
+    /// The service account's password that the directory does not take.
+    refused: Refused,
 }
 
 #[derive(Debug)]
@@ -80,22 +91,37 @@ struct Idle {
     since: Instant,
 }
 
+type Idles = Mutex<Vec<Idle>>;
+
+fn locked(idle: &Idles) -> MutexGuard<'_, Vec<Idle>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn rest(idle: &Idles, link: Link) {
+    link.rest();
+    let since = monotonic();
+    locked(idle).push(Idle { link, since });
+}
+
 impl Pool {
+    #[cfg(test)]
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.idle)
     }
 
     fn retain_usable(&self, now: Instant) {
-        self.idle().retain_mut(|idle| {
-            !idle.link.is_closed() && now.saturating_duration_since(idle.since) < RETIRE_AFTER
-        });
+        for idle in [&self.idle, &self.readers] {
+            locked(idle).retain_mut(|idle| {
+                !idle.link.is_closed() && now.saturating_duration_since(idle.since) < RETIRE_AFTER
+            });
+        }
     }
 
     /// An idle connection that is alive as far as can be known.
-    async fn reuse(&self, until: Instant) -> Option<Link> {
+    async fn reuse(&self, idle: &Idles, until: Instant) -> Option<Link> {
         loop {
             self.retain_usable(monotonic());
-            let Idle { mut link, since } = self.idle().pop()?;
+            let Idle { mut link, since } = locked(idle).pop()?;
             let idle_for = monotonic().saturating_duration_since(since);
             if idle_for < PROBE_AFTER && !link.was_disturbed() {
                 return Some(link);
@@ -105,7 +131,55 @@ impl Pool {
             }
             tracing::debug!(controller = %self.settings.controller, "idle connection was dead");
             // What broke this one broke the others. Probing each would eat up the deadline.
-            self.idle().clear();
+            locked(&self.idle).clear();
+            locked(&self.readers).clear();
+        }
+    }
+
+    async fn link(self: &Arc<Self>, until: Instant) -> Result<Link, NotReady> {
+        match self.reuse(&self.idle, until).await {
+            Some(link) => Ok(link),
+            None => Link::open(self, until).await.map_err(NotReady::Unreachable),
+        }
+    }
+
+    /// A connection that is bound as the service account.
+    async fn reader(self: &Arc<Self>, account: &ServiceAccount, until: Instant) -> Result<Link, NotReady> {
+        if let Some(reader) = self.reuse(&self.readers, until).await {
+            return Ok(reader);
+        }
+        let unusable = |why: Box<dyn std::error::Error + Send + Sync>| NotReady::ServiceAccount(why);
+        let secret = service_account::read(self.seams.disk.as_ref(), &account.password_file)
+            .map_err(|error| unusable(error.into()))?;
+        if !self.refused.allows(&secret, monotonic()) {
+            return Err(unusable(service_account::NoSecret::RefusedBefore.into()));
+        }
+        let mut link = Link::open(self, until).await.map_err(NotReady::Unreachable)?;
+        let kind = self.settings.kind;
+        let answer = link
+            .bind(account.name.as_str(), secret.plaintext(), kind, until)
+            .await;
+        let answer = answer.map_err(|error| NotReady::Unreachable(error.into()))?;
+        let judged = judge(
+            kind,
+            &Answer {
+                code: answer.code,
+                message: &answer.message,
+                policy: answer.policy,
+            },
+        );
+        match judged.verdict {
+            Verdict::Accepted => Ok(link),
+            // The directory cannot say now whether it is right.
+            Verdict::Unavailable(Unavailable::DirectoryDeclined) => {
+                Err(NotReady::Unreachable(Failed::from(answer).into()))
+            }
+            _ => {
+                // It may have been counted: that it is not shown again too soon matters more than
+                // that a fault goes by unnoticed.
+                self.refused.note(secret, monotonic());
+                Err(unusable(Failed::from(answer).into()))
+            }
         }
     }
 }
@@ -125,12 +199,13 @@ impl Directory for LdapDirectory {
         let Ok(Ok(permit)) = permit.await else {
             return Err(NotReady::Busy);
         };
-        let link = match pool.reuse(until).await {
-            Some(link) => link,
-            None => Link::open(pool, until).await.map_err(NotReady::Unreachable)?,
+        let reader = match (&pool.settings.bind_name, &pool.settings.service_account) {
+            (BindName::Search { .. }, Some(account)) => Some(pool.reader(account, until).await?),
+            _ => None,
         };
         Ok(Box::new(Leased {
-            link,
+            link: pool.link(until).await?,
+            reader,
             pool: pool.clone(),
             _permit: permit,
         }))
@@ -144,72 +219,155 @@ impl Directory for LdapDirectory {
 /// A connection out of the pool.
 struct Leased {
     link: Link,
+    /// Where users are searched, if they are.
+    reader: Option<Link>,
     pool: Arc<Pool>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// Whose entry is to be bound, and the search that must find the object afterwards.
+struct Whom {
+    bind: String,
+    proof: Option<Search>,
+}
+
+/// Why nobody is bound.
+enum Nobody {
+    /// For a reason that stands.
+    Because(NotAsked),
+    /// The connection for searches has failed.
+    Dead,
+}
+
+impl Leased {
+    /// Finds out whom to bind. Without a reader there is nothing to ask for it.
+    async fn whom(&mut self, question: &Question, deadline: Instant) -> Result<Whom, Nobody> {
+        let settings = &self.pool.settings;
+        let way = Way::of(&settings.bind_name, question.object, &question.name);
+        let search = match way.ok_or(Nobody::Because(NotAsked::RefusedInput))? {
+            Way::ById(bind) => return Ok(Whom { bind, proof: None }),
+            Way::ByName(bind, search) => {
+                let proof = Some(search);
+                return Ok(Whom { bind, proof });
+            }
+            Way::Found(search) => search,
+        };
+        // A configuration that searches has an account to do so.
+        let mut reader = self
+            .reader
+            .take()
+            .ok_or(Nobody::Because(NotAsked::NoController))?;
+        let until = deadline.min(monotonic() + settings.probe);
+        let found = reader.find(&search, settings.kind, until).await;
+        if let Ok(_) | Err(Failed::Refused { .. }) = found {
+            self.reader = Some(reader);
+        }
+        let entry = match found {
+            Ok(Found::One(entry)) => entry,
+            Ok(Found::Nothing) => return Err(Nobody::Because(NotAsked::NoEntry)),
+            Ok(Found::Several) => return Err(Nobody::Because(NotAsked::SeveralEntries)),
+            Err(error) => {
+                let controller = settings.controller.to_string();
+                let error_text = postern_kit::telemetry::chain(&error);
+                tracing::warn!(controller, error = error_text, "user cannot be searched");
+                return Err(match error {
+                    Failed::Refused { .. } => Nobody::Because(NotAsked::NoController),
+                    _ => Nobody::Dead,
+                });
+            }
+        };
+        if !entry.objects.contains(&question.object) {
+            return Err(Nobody::Because(NotAsked::OtherEntry));
+        }
+        let proof = Some(Search::entry(&entry.dn));
+        Ok(Whom {
+            bind: entry.dn,
+            proof,
+        })
+    }
+
+    /// Whether it is the expected object that was bound. A failed bind leaves a connection with the
+    /// identity it had before, on some directories. So whose the password is may be read only right
+    /// after a success, before anybody else can bind on the connection; or on one on which users are
+    /// never bound.
+    async fn proves(&mut self, proof: Option<&Search>, object: ObjectId, deadline: Instant) -> Verdict {
+        let Some(search) = proof else {
+            return Verdict::Accepted;
+        };
+        let kind = self.pool.settings.kind;
+        let link = self.reader.as_mut().unwrap_or(&mut self.link);
+        let verdict = link.proves(search, object, kind, deadline).await;
+        if matches!(verdict, Verdict::Unavailable(_)) {
+            self.reader = None;
+        }
+        verdict
+    }
+
+    /// Gives back what can be used again.
+    fn give_back(self, link_too: bool) {
+        if let Some(reader) = self.reader {
+            rest(&self.pool.readers, reader);
+        }
+        if link_too {
+            rest(&self.pool.idle, self.link);
+        }
+    }
+}
+
+/// A reply of somebody who was not shown the password, or did not answer.
+fn unanswered(verdict: Verdict, sent: Instant) -> Reply {
+    Reply {
+        verdict,
+        ldap_result: 0,
+        sub_code: 0,
+        sent,
+        bind: monotonic().saturating_duration_since(sent),
+    }
 }
 
 #[async_trait]
 impl Connection for Leased {
     async fn ask(mut self: Box<Self>, question: Question, deadline: Instant) -> Result<Reply, NotSent> {
-        let settings = &self.pool.settings;
-        let Question {
-            object,
-            name,
-            password,
-        } = &question;
-        let bind_name = match settings.bind_name {
-            BindName::Guid => format!("<GUID={object}>"),
-            BindName::Upn { .. } | BindName::Dn => name.as_str().to_owned(),
+        let whom = match self.whom(&question, deadline).await {
+            Ok(whom) => whom,
+            Err(Nobody::Dead) => return Err(NotSent(question)),
+            Err(Nobody::Because(why)) => {
+                self.give_back(true);
+                return Ok(unanswered(Verdict::NotAsked(why), monotonic()));
+            }
         };
+        let kind = self.pool.settings.kind;
         let sent = monotonic();
-        let answer = self
-            .link
-            .bind(&bind_name, password.plaintext(), settings.kind, deadline)
-            .await;
-        let bind = monotonic().saturating_duration_since(sent);
-        let unavailable = |why| Reply {
-            verdict: Verdict::Unavailable(why),
-            ldap_result: 0,
-            sub_code: 0,
-            sent,
-            bind,
-        };
-        let answer = match answer {
+        let password = question.password.plaintext();
+        let answer = match self.link.bind(&whom.bind, password, kind, deadline).await {
             Ok(answer) => answer,
-            Err(BindFailed::NotSent) => return Err(NotSent(question)),
-            Err(BindFailed::TimedOut) => return Ok(unavailable(Unavailable::TimedOut)),
-            Err(BindFailed::Lost) => return Ok(unavailable(Unavailable::ConnectionLost)),
+            Err(failed) => {
+                self.give_back(false);
+                let why = match failed {
+                    BindFailed::NotSent => return Err(NotSent(question)),
+                    BindFailed::TimedOut => Unavailable::TimedOut,
+                    BindFailed::Lost => Unavailable::ConnectionLost,
+                };
+                return Ok(unanswered(Verdict::Unavailable(why), sent));
+            }
         };
+        let bind = monotonic().saturating_duration_since(sent);
         let judged = judge(
-            settings.kind,
+            kind,
             &Answer {
                 code: answer.code,
                 message: &answer.message,
                 policy: answer.policy,
             },
         );
-        let (object, name) = (*object, name.clone());
+        let object = question.object;
         // Zeroes the password: the directory has answered.
         drop(question);
         let verdict = match judged.verdict {
-            // A failed bind leaves a connection with the identity it had before, on some
-            // directories. So whose the password is may be read only here: right after a success,
-            // on the same connection, before anybody else can bind on it.
-            Verdict::Accepted => {
-                self.link
-                    .bound(&settings.bind_name, object, &name, deadline)
-                    .await
-            }
+            Verdict::Accepted => self.proves(whom.proof.as_ref(), object, deadline).await,
             other => other,
         };
-        if !matches!(verdict, Verdict::Unavailable(_)) {
-            self.link.rest();
-            let since = monotonic();
-            self.pool.idle().push(Idle {
-                link: self.link,
-                since,
-            });
-        }
+        self.give_back(!matches!(verdict, Verdict::Unavailable(_)));
         Ok(Reply {
             verdict,
             ldap_result: answer.code,

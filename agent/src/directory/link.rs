@@ -11,18 +11,21 @@ use std::time::Instant;
 
 use futures::FutureExt as _;
 use ldap3::controls::RawControl;
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, SearchOptions, StdStream};
+use ldap3::{
+    Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry, SearchOptions,
+    StdStream,
+};
 use postern_kit::clock::monotonic;
 use postern_kit::net::{LdapLink, LdapStream};
 use postern_proto::ids::ObjectId;
-use postern_proto::names::OnPremisesName;
 use postern_proto::verdict::{Unavailable, Verdict};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::ldap::{Pool, connection_ended};
-use super::policy::{PASSWORD_POLICY, PolicyAnswer};
-use crate::config::{BindName, DirectoryKind, HostPort};
+use super::policy::{PASSWORD_EXPIRED, PASSWORD_POLICY, PolicyAnswer, PolicyError};
+use super::whom::Search;
+use crate::config::{DirectoryKind, HostPort};
 
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -30,6 +33,26 @@ type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 /// for each naming context below the base, such as a child domain. A directory that sends more is
 /// not asked further.
 const SEARCH_ITEMS_MAX: usize = 256;
+
+/// Result codes of a search that say how many entries there are.
+const SIZE_LIMIT_EXCEEDED: u32 = 4;
+const NO_SUCH_OBJECT: u32 = 32;
+
+/// What a search for one entry finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    One(Entry),
+    Nothing,
+    Several,
+}
+
+/// An entry that was found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) dn: String,
+    /// The ids that the directory itself has given it; some give two.
+    pub(super) objects: Vec<ObjectId>,
+}
 
 /// An open connection.
 pub(super) struct Link {
@@ -52,24 +75,41 @@ pub(super) struct BindAnswer {
 }
 
 /// Why a bind was not answered.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum BindFailed {
     /// The connection had ended before: the bind was certainly not written.
+    #[error("connection had ended before the bind")]
     NotSent,
     /// No answer came in time.
+    #[error("no answer to the bind in time")]
     TimedOut,
     /// The connection ended. `ldap3` does not say whether the bind was written before.
+    #[error("connection ended during the bind")]
     Lost,
+}
+
+impl From<BindAnswer> for Failed {
+    fn from(answer: BindAnswer) -> Self {
+        Self::Refused {
+            code: answer.code,
+            text: answer.message,
+        }
+    }
 }
 
 /// The library panicked, or the operation failed.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+pub(super) enum Failed {
     #[error("malformed answer from the directory")]
     Panicked,
     #[error("no answer in time")]
     TimedOut,
     #[error("connection was closed before it was protected")]
     Closed,
+    #[error("directory answers with result {code}: {text}")]
+    Refused { code: u32, text: String },
+    #[error("directory answers a search for one entry without an end")]
+    Endless,
     #[error("LDAP operation failed")]
     Ldap(#[source] LdapError),
 }
@@ -184,32 +224,24 @@ impl Link {
             // Its task was gone before it could take the request.
             Err(Failed::Ldap(LdapError::OpSend { .. })) => Err(BindFailed::NotSent),
             Err(Failed::TimedOut) => Err(BindFailed::TimedOut),
-            Err(Failed::Ldap(_) | Failed::Panicked | Failed::Closed) => Err(BindFailed::Lost),
+            Err(_) => Err(BindFailed::Lost),
         }
     }
 
-    /// Whether the object that was just bound is the expected one.
-    pub(super) async fn bound(
+    /// Whether the object that was just bound, which `search` finds, is the expected one.
+    pub(super) async fn proves(
         &mut self,
-        bind_name: &BindName,
+        search: &Search,
         expected: ObjectId,
-        name: &OnPremisesName,
+        kind: DirectoryKind,
         until: Instant,
     ) -> Verdict {
-        let filter;
-        let (base, scope, filter) = match bind_name {
-            // The bound name is the object's id itself.
-            BindName::Guid => return Verdict::Accepted,
-            BindName::Upn { base } => {
-                filter = format!("(userPrincipalName={})", ldap3::ldap_escape(name.as_str()));
-                (base.as_str(), Scope::Subtree, filter.as_str())
+        match self.find(search, kind, until).await {
+            Ok(Found::One(entry)) if entry.objects.contains(&expected) => Verdict::Accepted,
+            Ok(Found::One(entry)) if !entry.objects.is_empty() => Verdict::OtherObject,
+            Ok(Found::One(_) | Found::Nothing | Found::Several) => {
+                Verdict::Unavailable(Unavailable::ObjectUnknown)
             }
-            BindName::Dn => (name.as_str(), Scope::Base, "(objectClass=*)"),
-        };
-        match guarded(self.only_object(base, scope, filter), until).await {
-            Ok(Some(found)) if found == expected => Verdict::Accepted,
-            Ok(Some(_)) => Verdict::OtherObject,
-            Ok(None) => Verdict::Unavailable(Unavailable::ObjectUnknown),
             Err(error) => {
                 tracing::warn!(
                     error = postern_kit::telemetry::chain(&error),
@@ -220,30 +252,46 @@ impl Link {
         }
     }
 
-    /// The id of the one entry that is found; `None` if there is none, another, or no id.
-    async fn only_object(
+    /// What a search for one entry finds.
+    pub(super) async fn find(
         &mut self,
-        base: &str,
-        scope: Scope,
-        filter: &str,
-    ) -> ldap3::result::Result<Option<ObjectId>> {
-        let mut search = self
+        search: &Search,
+        kind: DirectoryKind,
+        until: Instant,
+    ) -> Result<Found, Failed> {
+        let answered = guarded(self.entries(search, kind), until).await?;
+        // It is in the middle of an answer: nothing else can be asked on this connection.
+        let (found, result) = answered.ok_or(Failed::Endless)?;
+        let mut found = found.into_iter();
+        match (found.next(), found.next(), result.rc) {
+            (_, Some(_), _) | (Some(_), _, SIZE_LIMIT_EXCEEDED) => Ok(Found::Several),
+            (Some(entry), None, 0) => Ok(Found::One(entry)),
+            (None, _, 0) => Ok(Found::Nothing),
+            (None, _, NO_SUCH_OBJECT) if search.scope == Scope::Base => Ok(Found::Nothing),
+            _ => Err(Failed::Refused {
+                code: result.rc,
+                text: result.text,
+            }),
+        }
+    }
+
+    async fn entries(
+        &mut self,
+        search: &Search,
+        kind: DirectoryKind,
+    ) -> ldap3::result::Result<Option<(Vec<Entry>, LdapResult)>> {
+        let Search { base, scope, filter } = search;
+        let mut stream = self
             .ldap
             .with_search_options(SearchOptions::new().sizelimit(2))
-            .streaming_search(base, scope, filter, vec!["objectGUID", "entryUUID"])
+            .streaming_search(base, *scope, filter, id_attributes(kind).to_vec())
             .await?;
         let mut found = Vec::new();
         for _ in 0..SEARCH_ITEMS_MAX {
-            match search.next().await? {
+            match stream.next().await? {
                 Some(item) if item.is_ref() || item.is_intermediate() => {}
-                Some(item) => found.push(object_id(SearchEntry::construct(item))),
-                None => {
-                    let result = search.finish().await;
-                    let [Some(only)] = found.as_slice() else {
-                        return Ok(None);
-                    };
-                    return Ok((result.rc == 0).then_some(*only));
-                }
+                Some(item) => found.push(Entry::of(SearchEntry::construct(item), kind)),
+                None => return Ok(Some((found, stream.finish().await))),
             }
         }
         Ok(None)
@@ -291,46 +339,76 @@ fn drive(pool: &Arc<Pool>, connection: LdapConnAsync) {
     });
 }
 
-/// objectGUID, or entryUUID where there is none.
-fn object_id(entry: SearchEntry) -> Option<ObjectId> {
-    // A binary value that happens to be UTF-8 comes as text.
-    let value = |name: &str| {
-        let text = entry
-            .attrs
-            .iter()
-            .map(|(key, values)| (key, values.first().map(String::as_bytes)));
-        let bytes = entry
-            .bin_attrs
-            .iter()
-            .map(|(key, values)| (key, values.first().map(Vec::as_slice)));
-        text.chain(bytes)
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .and_then(|(_, value)| value)
-    };
-    if let Some(guid) = value("objectGUID") {
-        // Active Directory stores the first three fields with their bytes reversed.
-        let guid = uuid::Uuid::from_bytes_le(guid.try_into().ok()?);
-        return Some(ObjectId::from_bytes(*guid.as_bytes()));
+/// The attributes in which a directory keeps the ids that it gives. Only those: in another kind of
+/// directory anybody may be allowed to write an attribute of that name.
+fn id_attributes(kind: DirectoryKind) -> &'static [&'static str] {
+    match kind {
+        DirectoryKind::ActiveDirectory => &["objectGUID"],
+        // RFC 4530; what 389-ds had before that.
+        DirectoryKind::Ldap => &["entryUUID", "nsUniqueId"],
     }
-    std::str::from_utf8(value("entryUUID")?).ok()?.parse().ok()
 }
 
-fn policy(controls: &[ldap3::controls::Control]) -> Option<PolicyAnswer> {
-    controls
+impl Entry {
+    fn of(found: SearchEntry, kind: DirectoryKind) -> Self {
+        let ids = id_attributes(kind).iter().filter_map(|name| {
+            let value = value(&found, name)?;
+            let id = match kind {
+                // Active Directory stores the first three fields with their bytes reversed.
+                DirectoryKind::ActiveDirectory => uuid::Uuid::from_bytes_le(value.try_into().ok()?),
+                // nsUniqueId has its hyphens in other places than a UUID has.
+                DirectoryKind::Ldap => {
+                    let digits = std::str::from_utf8(value).ok()?.replace('-', "");
+                    uuid::Uuid::try_parse(&digits).ok()?
+                }
+            };
+            Some(ObjectId::from_bytes(*id.as_bytes()))
+        });
+        let objects = ids.collect();
+        Self {
+            dn: found.dn,
+            objects,
+        }
+    }
+}
+
+/// The first value of an attribute. A binary value that happens to be UTF-8 comes as text.
+fn value<'a>(entry: &'a SearchEntry, name: &str) -> Option<&'a [u8]> {
+    let text = entry
+        .attrs
         .iter()
-        .find(|control| control.1.ctype == PASSWORD_POLICY)
-        .map(|control| PolicyAnswer::read(control.1.val.as_deref()))
+        .map(|(key, values)| (key, values.first().map(String::as_bytes)));
+    let bytes = entry
+        .bin_attrs
+        .iter()
+        .map(|(key, values)| (key, values.first().map(Vec::as_slice)));
+    text.chain(bytes)
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .and_then(|(_, value)| value)
+}
+
+/// What the controls of an answer say about the password.
+fn policy(controls: &[ldap3::controls::Control]) -> Option<PolicyAnswer> {
+    let find = |oid| controls.iter().find(|control| control.1.ctype == oid);
+    let answer = find(PASSWORD_POLICY).map(|control| PolicyAnswer::read(control.1.val.as_deref()));
+    match answer {
+        None | Some(PolicyAnswer::Nothing) if find(PASSWORD_EXPIRED).is_some() => {
+            Some(PolicyAnswer::Error(PolicyError::PasswordExpired))
+        }
+        answer => answer,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ldap3::controls::Control;
     use std::collections::HashMap;
 
     const GUID: &str = "6995b085-9404-416e-8f04-0123456789ab";
 
-    fn entry(text: &[(&str, &str)], bytes: &[(&str, Vec<u8>)]) -> SearchEntry {
-        SearchEntry {
+    fn ids(kind: DirectoryKind, text: &[(&str, &str)], bytes: &[(&str, Vec<u8>)]) -> Vec<ObjectId> {
+        let found = SearchEntry {
             dn: String::new(),
             attrs: text
                 .iter()
@@ -340,21 +418,58 @@ mod tests {
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), vec![value.clone()]))
                 .collect::<HashMap<_, _>>(),
-        }
+        };
+        Entry::of(found, kind).objects
     }
 
     #[test]
-    fn an_object_is_known_by_its_guid_or_entry_uuid() {
-        let expected = Some(GUID.parse().unwrap());
+    fn an_object_is_known_by_what_its_directory_calls_it() {
+        use DirectoryKind::{ActiveDirectory as Ad, Ldap};
+        let expected = [GUID.parse().unwrap()];
         // As Samba sent it.
         let guid = vec![
             0x85, 0xb0, 0x95, 0x69, 0x04, 0x94, 0x6e, 0x41, 0x8f, 0x04, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab,
         ];
-        assert_eq!(object_id(entry(&[], &[("objectguid", guid.clone())])), expected);
-        assert_eq!(object_id(entry(&[("entryUUID", GUID)], &[])), expected);
-        assert!(object_id(entry(&[("objectGUID", "abcdefghijklmnop")], &[])).is_some());
-        assert_eq!(object_id(entry(&[], &[("objectGUID", guid[1..].to_vec())])), None);
-        assert_eq!(object_id(entry(&[("entryUUID", "x")], &[])), None);
-        assert_eq!(object_id(entry(&[], &[])), None);
+        let unique = "6995b085-9404416e-8f040123-456789ab";
+        assert_eq!(ids(Ad, &[], &[("objectguid", guid.clone())]), expected);
+        assert_eq!(ids(Ad, &[("objectGUID", "abcdefghijklmnop")], &[]).len(), 1);
+        assert_eq!(ids(Ldap, &[("entryUUID", GUID)], &[]), expected);
+        assert_eq!(ids(Ldap, &[("nsUniqueId", unique)], &[]), expected);
+        let both = ids(
+            Ldap,
+            &[
+                ("nsUniqueId", unique),
+                ("entryUUID", &GUID.replace("6995", "7777")),
+            ],
+            &[],
+        );
+        assert_eq!((both.len(), both.contains(&expected[0])), (2, true));
+
+        assert_eq!(ids(Ad, &[], &[("objectGUID", guid[1..].to_vec())]), []);
+        assert_eq!(ids(Ldap, &[("entryUUID", "x")], &[]), []);
+        assert_eq!(ids(Ad, &[("entryUUID", GUID)], &[]), [], "anybody's attribute");
+        assert_eq!(ids(Ldap, &[], &[("objectGUID", guid)]), [], "anybody's attribute");
+    }
+
+    #[test]
+    fn the_older_control_says_what_the_newer_one_does_not() {
+        let control = |oid: &str, value: Option<&[u8]>| {
+            let raw = RawControl {
+                ctype: oid.to_owned(),
+                crit: false,
+                val: value.map(<[u8]>::to_vec),
+            };
+            Control(None, raw)
+        };
+        // As 389-ds writes it; other servers leave the value out.
+        let expired = || control(PASSWORD_EXPIRED, Some(b"0"));
+        let nothing = control(PASSWORD_POLICY, Some(&[0x30, 0]));
+        let change = control(PASSWORD_POLICY, Some(&[0x30, 3, 0x81, 1, 2]));
+        let old = Some(PolicyAnswer::Error(PolicyError::PasswordExpired));
+        assert_eq!(policy(&[]), None);
+        assert_eq!(policy(&[expired()]), old);
+        assert_eq!(policy(&[control(PASSWORD_EXPIRED, None), nothing]), old);
+        let new = Some(PolicyAnswer::Error(PolicyError::ChangeAfterReset));
+        assert_eq!(policy(&[expired(), change]), new);
     }
 }

@@ -10,6 +10,8 @@ mod answer;
 mod ldap;
 mod link;
 mod policy;
+mod service_account;
+mod whom;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -22,7 +24,8 @@ use postern_proto::verdict::Verdict;
 
 pub use answer::{Answer, Judged, judge};
 pub use ldap::{LdapDirectory, LdapSettings};
-pub use policy::{PASSWORD_POLICY, PolicyAnswer, PolicyError};
+pub use policy::{PASSWORD_EXPIRED, PASSWORD_POLICY, PolicyAnswer, PolicyError};
+pub use service_account::NoSecret;
 
 /// What is asked: is this the password of that object?
 #[derive(Debug)]
@@ -56,6 +59,9 @@ pub enum NotReady {
     /// The controller cannot be connected, or does not prove who it is.
     #[error("cannot connect to the domain controller")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The service account cannot be bound, so that nobody can be searched.
+    #[error("the service account cannot be used at the domain controller")]
+    ServiceAccount(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// All connections to the controller are in use.
     #[error("all connections to the domain controller are in use")]
     Busy,

@@ -237,6 +237,7 @@ fn maker(config: &ForestConfig, timeouts: Timeouts, seams: &Seams) -> Result<dis
             addresses,
             protection: config.protection,
             bind_name: config.bind_name.clone(),
+            service_account: config.service_account.clone(),
             kind: config.kind,
             tls: tls.clone(),
             probe: timeouts.probe,

@@ -31,8 +31,8 @@ pub async fn validate(
     let forest = match forests.of(&header.domain, &name) {
         Ok(forest) => forest,
         Err(error) => {
-            // The cloud asks for what this agent was enrolled for: the administrator has something to put right.
-            tracing::error!(request = %header.request, %error, "no forest can be asked");
+            // The user is told nothing of it; an administrator has a configuration to put right.
+            tracing::warn!(request = %header.request, %error, "no forest can be asked about this user");
             return VerdictReport::bare(Verdict::NotAsked(NotAsked::UnknownDomain));
         }
     };

@@ -1,12 +1,15 @@
 //! One directory, simulated or real, with the agent's way to it: what every test starts from.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postern_agent::directory::Question;
 use postern_agent::forests::{Forest, Forests};
-use postern_agent::{BindName, Controllers, DirectoryKind, ForestConfig, HostPort, Timeouts, Trust};
+use postern_agent::{
+    BindName, Controllers, DirectoryKind, ForestConfig, HostPort, ServiceAccount, Timeouts, Trust,
+};
 use postern_directory_mock::{AccountState, Directory, Flavour, Server, ServerOptions, User};
 use postern_kit::Seams;
 use postern_kit::clock::monotonic;
@@ -49,6 +52,8 @@ pub(crate) enum Form {
     Guid,
     Upn,
     Dn,
+    Template,
+    Search,
 }
 
 /// A directory and a way to it.
@@ -75,6 +80,8 @@ pub(crate) struct Bench {
     pub(crate) relay: Relay,
     forests: Forests,
     target: Target,
+    /// Where the service account's password lies.
+    secrets: tempfile::TempDir,
 }
 
 enum Target {
@@ -97,12 +104,15 @@ impl Bench {
             Which::OpenLdap => Target::Real(Box::new(Real::open_ldap().await?)),
         };
         let relay = Relay::to(target.addr(arm.protection)).await;
-        let way = target.way(arm, &relay);
+        let secrets = tempfile::tempdir().unwrap();
+        std::fs::write(secrets.path().join(SECRET), format!("{PASSWORD}\n")).unwrap();
+        let way = target.way(arm, &relay, secrets.path());
         Some(Self {
             arm,
             relay,
             forests: way.open(),
             target,
+            secrets,
         })
     }
 
@@ -116,7 +126,17 @@ impl Bench {
 
     /// How the agent gets there, to be changed.
     pub(crate) fn way(&self) -> Way {
-        self.target.way(self.arm, &self.relay)
+        self.target.way(self.arm, &self.relay, self.secrets.path())
+    }
+
+    /// Connections that one question takes.
+    pub(crate) fn connections(&self) -> u64 {
+        if self.arm.form == Form::Search { 2 } else { 1 }
+    }
+
+    /// Puts another password into the service account's file.
+    pub(crate) fn write_secret(&self, password: &str) {
+        std::fs::write(self.secrets.path().join(SECRET), password).unwrap();
     }
 
     pub(crate) fn is_active_directory(&self) -> bool {
@@ -145,7 +165,7 @@ impl Bench {
     /// What the directory calls a user, existing or not.
     pub(crate) fn name(&self, user: &str) -> OnPremisesName {
         let name = match (self.arm.form, &self.target) {
-            (Form::Guid | Form::Upn, _) => format!("{user}@{DOMAIN}"),
+            (Form::Guid | Form::Upn | Form::Template | Form::Search, _) => format!("{user}@{DOMAIN}"),
             (Form::Dn, Target::Simulated(_)) => format!("CN={user},OU=Fixture,{BASE}"),
             (Form::Dn, Target::Real(real)) => real.dn(user),
         };
@@ -172,6 +192,7 @@ impl Bench {
                 ("alice", (V::Accepted, 0), (V::Wrong, 0)),
                 ("mustchange", (V::RightBut(O::MustChange), 0), (V::Wrong, 0)),
                 ("pwexpired", (V::RightBut(O::PasswordExpired), 0), (V::Wrong, 0)),
+                ("pwgrace", (V::RightBut(O::PasswordExpired), 0), (V::Wrong, 0)),
             ];
         }
         let wrong = (V::Wrong, 0x52e);
@@ -213,7 +234,10 @@ pub(crate) fn question(who: &Person, password: &str) -> Question {
     }
 }
 
-const BASE: &str = "DC=corp,DC=example,DC=test";
+pub(crate) const BASE: &str = "DC=corp,DC=example,DC=test";
+
+/// File of the service account's password.
+const SECRET: &str = "service-account";
 
 /// The name that leads to the relay.
 const CONTROLLER: &str = "dc1.corp.example.test";
@@ -228,7 +252,7 @@ impl Target {
         }
     }
 
-    fn way(&self, arm: Arm, relay: &Relay) -> Way {
+    fn way(&self, arm: Arm, relay: &Relay, secrets: &Path) -> Way {
         let (host, roots, base, kind) = match self {
             Self::Simulated(server) => (
                 CONTROLLER.to_owned(),
@@ -246,6 +270,18 @@ impl Target {
                 },
             ),
         };
+        let (reader, template, filter) = match kind {
+            DirectoryKind::ActiveDirectory => (
+                format!("CN=svc.reader,OU=Fixture,{base}"),
+                format!("CN={{local}},OU=Fixture,{base}"),
+                "(sAMAccountName={local})",
+            ),
+            DirectoryKind::Ldap => (
+                format!("uid=svc,ou=fixture,{base}"),
+                format!("uid={{local}},ou=fixture,{base}"),
+                "(uid={local})",
+            ),
+        };
         Way {
             controllers: vec![(host, relay.addr())],
             protection: arm.protection,
@@ -253,7 +289,16 @@ impl Target {
                 Form::Guid => BindName::Guid,
                 Form::Upn => BindName::Upn { base },
                 Form::Dn => BindName::Dn,
+                Form::Template => BindName::Template(template.parse().unwrap()),
+                Form::Search => BindName::Search {
+                    base,
+                    filter: filter.parse().unwrap(),
+                },
             },
+            service_account: (arm.form == Form::Search).then(|| ServiceAccount {
+                name: reader.parse().unwrap(),
+                password_file: secrets.join(SECRET),
+            }),
             kind,
             roots,
             ..Way::default()
@@ -269,6 +314,7 @@ pub(crate) struct Way {
     pub(crate) controllers: Vec<(String, SocketAddr)>,
     pub(crate) protection: LdapProtection,
     pub(crate) bind_name: BindName,
+    pub(crate) service_account: Option<ServiceAccount>,
     pub(crate) kind: DirectoryKind,
     pub(crate) roots: Vec<Certificate>,
     pub(crate) connect: Duration,
@@ -281,6 +327,7 @@ impl Default for Way {
             controllers: Vec::new(),
             protection: LdapProtection::Ldaps,
             bind_name: BindName::Guid,
+            service_account: None,
             kind: DirectoryKind::ActiveDirectory,
             roots: Vec::new(),
             connect: PATIENCE,
@@ -308,6 +355,7 @@ impl Way {
             controllers: Controllers::Listed(controllers.collect()),
             protection: self.protection,
             bind_name: self.bind_name,
+            service_account: self.service_account,
             kind: self.kind,
             trust: Trust::Certificates(self.roots),
         };
@@ -360,6 +408,7 @@ pub(crate) fn directory() -> Directory {
             user("u.protected", &[Protected]),
             user("u.disabledexpired", &[Disabled, AccountExpired]),
             User::new("u.utf8", UTF8_PASSWORD).container("OU=Fixture"),
+            user("svc.reader", &[PasswordNeverExpires]),
         ])
         .build()
 }

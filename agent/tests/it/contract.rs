@@ -13,7 +13,7 @@ use postern_kit::net::LdapProtection;
 use postern_proto::verdict::{NotAsked, Unavailable, Verdict};
 
 use crate::bench::{
-    Arm, Bench, Form, PASSWORD, PATIENCE, Person, THRESHOLD, UTF8_PASSWORD, Way, Which, ask, soon,
+    Arm, BASE, Bench, Form, PASSWORD, PATIENCE, Person, THRESHOLD, UTF8_PASSWORD, Way, Which, ask, soon,
 };
 
 macro_rules! contract {
@@ -54,7 +54,13 @@ contract! {
         (samba_ldaps_upn: Which::Samba, Ldaps, Upn)
         (samba_ldaps_dn: Which::Samba, Ldaps, Dn)
         (samba_starttls_guid: Which::Samba, StartTls, Guid)
+        (simulated_ldaps_template: Which::Simulated(Flavour::Samba), Ldaps, Template)
+        (simulated_ldaps_search: Which::Simulated(Flavour::Samba), Ldaps, Search)
+        (simulated_windows_search: Which::Simulated(Flavour::Windows), StartTls, Search)
+        (samba_ldaps_search: Which::Samba, Ldaps, Search)
         (openldap_ldaps_dn: Which::OpenLdap, Ldaps, Dn)
+        (openldap_ldaps_template: Which::OpenLdap, Ldaps, Template)
+        (openldap_ldaps_search: Which::OpenLdap, Ldaps, Search)
         (openldap_starttls_dn: Which::OpenLdap, StartTls, Dn)
     ]
     check [
@@ -82,13 +88,20 @@ async fn the_right_password_is_accepted(bench: &Bench) {
     let controller: HostPort = report.controller.unwrap().parse().unwrap();
     assert_eq!(controller.port, bench.relay.addr().port());
     if let Some(server) = bench.server() {
-        let [bind] = &server.journal().all()[..] else {
-            panic!("one bind")
-        };
+        let mut binds = server.journal().all();
+        if bench.arm.form == Form::Search {
+            let [reader, _] = &binds[..] else {
+                panic!("the service account and the user")
+            };
+            assert!(reader.encrypted && reader.name.starts_with("CN=svc.reader,"));
+            binds.remove(0);
+        }
+        let [bind] = &binds[..] else { panic!("one bind") };
         assert!(bind.encrypted);
         let name = match bench.arm.form {
             Form::Guid => format!("<GUID={}>", alice.object),
             Form::Upn | Form::Dn => alice.name.to_string(),
+            Form::Template | Form::Search => format!("CN=alice,OU=Fixture,{BASE}"),
         };
         assert_eq!(bind.name, name);
     }
@@ -112,6 +125,12 @@ async fn a_user_whom_nobody_knows_is_wrong(bench: &Bench) {
         name: bench.name("u.nosuch"),
     };
     let report = bench.ask(&nobody, PASSWORD).await;
+    if bench.arm.form == Form::Search {
+        // Nobody was bound.
+        let verdict = Verdict::NotAsked(NotAsked::NoEntry);
+        assert_eq!((report.verdict, report.ldap_result), (verdict, 0));
+        return;
+    }
     assert_eq!((report.verdict, report.ldap_result), (Verdict::Wrong, 49));
     let why = match bench.arm.directory {
         Which::Simulated(Flavour::Windows) => 0x525,
@@ -136,7 +155,8 @@ async fn the_password_of_another_object_is_not_accepted(bench: &Bench) {
         let (verdict, result) = match bench.arm.form {
             // The name is not used: it is alice who is bound.
             Form::Guid => (Verdict::Wrong, 49),
-            Form::Upn | Form::Dn => (Verdict::OtherObject, 0),
+            Form::Upn | Form::Dn | Form::Template => (Verdict::OtherObject, 0),
+            Form::Search => (Verdict::NotAsked(NotAsked::OtherEntry), 0),
         };
         assert_eq!(
             (report.verdict, report.ldap_result),
@@ -144,7 +164,7 @@ async fn the_password_of_another_object_is_not_accepted(bench: &Bench) {
             "{before}"
         );
     }
-    assert_eq!(bench.relay.counts().opened, 1);
+    assert_eq!(bench.relay.counts().opened, bench.connections());
 }
 
 async fn every_state_of_an_account_is_told_only_to_who_knows_the_password(bench: &Bench) {
@@ -155,7 +175,7 @@ async fn every_state_of_an_account_is_told_only_to_who_knows_the_password(bench:
             assert_eq!((report.verdict, report.sub_code), expected, "{user}, {password}");
         }
     }
-    assert_eq!(bench.relay.counts().opened, 1);
+    assert_eq!(bench.relay.counts().opened, bench.connections());
 }
 
 async fn a_locked_account_is_locked_for_every_password(bench: &Bench) {
@@ -198,8 +218,8 @@ async fn one_connection_serves_many_users(bench: &Bench) {
             assert_eq!(bench.ask(person, PASSWORD).await.verdict, Verdict::Accepted);
         }
     }
-    assert_eq!(bench.relay.counts().opened, 1);
-    assert_eq!(bench.relay.counts().open, 1);
+    assert_eq!(bench.relay.counts().opened, bench.connections());
+    assert_eq!(bench.relay.counts().open, bench.connections());
 }
 
 async fn a_failed_bind_leaves_nobody_bound(bench: &Bench) {
@@ -212,13 +232,17 @@ async fn a_failed_bind_leaves_nobody_bound(bench: &Bench) {
     // Some directories take the connection for alice's still.
     for person in [&bob, &mixed] {
         let verdict = bench.ask(person, "wrong").await.verdict;
-        assert_eq!(verdict, Verdict::Wrong, "{person:?}");
+        let expected = match bench.arm.form {
+            Form::Search if person.object != bob.object => Verdict::NotAsked(NotAsked::OtherEntry),
+            _ => Verdict::Wrong,
+        };
+        assert_eq!(verdict, expected, "{person:?}");
         let verdict = bench.ask(&bob, PASSWORD).await.verdict;
         assert_eq!(verdict, Verdict::Accepted, "after {person:?}");
         let verdict = bench.ask(&alice, PASSWORD).await.verdict;
         assert_eq!(verdict, Verdict::Accepted, "after {person:?}");
     }
-    assert_eq!(bench.relay.counts().opened, 1);
+    assert_eq!(bench.relay.counts().opened, bench.connections());
 }
 
 async fn a_closed_connection_is_noticed_before_the_next_bind(bench: &Bench) {
@@ -228,9 +252,9 @@ async fn a_closed_connection_is_noticed_before_the_next_bind(bench: &Bench) {
     soon(bench.relay.wait_until(|counts| counts.open == 0)).await;
     assert_eq!(bench.ask(&alice, "wrong").await.verdict, Verdict::Wrong);
     assert_eq!(bench.failures("alice").await, 1, "bound once");
-    assert_eq!(bench.relay.counts().opened, 2);
+    assert_eq!(bench.relay.counts().opened, 2 * bench.connections());
     assert_eq!(bench.ask(&alice, PASSWORD).await.verdict, Verdict::Accepted);
-    assert_eq!(bench.relay.counts().opened, 2);
+    assert_eq!(bench.relay.counts().opened, 2 * bench.connections());
 }
 
 async fn a_connection_that_fell_silent_is_given_up(bench: &Bench) {
@@ -239,10 +263,15 @@ async fn a_connection_that_fell_silent_is_given_up(bench: &Bench) {
     bench.relay.silence();
     let within = Duration::from_secs(1);
     let report = ask(bench.forest(), &alice, PASSWORD, within).await;
-    assert_eq!(report.verdict, Verdict::Unavailable(Unavailable::TimedOut));
+    let expected = match bench.arm.form {
+        // It was the search that got no answer.
+        Form::Search => Verdict::NotAsked(NotAsked::Late),
+        _ => Verdict::Unavailable(Unavailable::TimedOut),
+    };
+    assert_eq!(report.verdict, expected);
     soon(bench.relay.wait_until(|counts| counts.open == 0)).await;
     assert_eq!(bench.ask(&alice, PASSWORD).await.verdict, Verdict::Accepted);
-    assert_eq!(bench.relay.counts().opened, 2);
+    assert_eq!(bench.relay.counts().opened, 2 * bench.connections());
 }
 
 async fn an_untrusted_certificate_gets_no_password(bench: &Bench) {

@@ -25,6 +25,7 @@ fn config(discover: Discover, protection: LdapProtection, roots: Vec<Certificate
         controllers: Controllers::Discovered(discover),
         protection,
         bind_name: BindName::Guid,
+        service_account: None,
         kind: DirectoryKind::ActiveDirectory,
         trust: Trust::Certificates(roots),
     }

@@ -3,11 +3,11 @@
 
 use postern_directory_mock::{DirectoryHandle, Flavour, User};
 use postern_kit::net::LdapProtection;
-use postern_proto::verdict::{Unavailable, Verdict};
+use postern_proto::verdict::{NotAsked, Unavailable, Verdict};
 
 use crate::bench::{Arm, Bench, Form, PASSWORD, Person, Which};
 
-const FORMS: [Form; 3] = [Form::Guid, Form::Upn, Form::Dn];
+const FORMS: [Form; 5] = [Form::Guid, Form::Upn, Form::Dn, Form::Template, Form::Search];
 
 async fn bench(form: Form) -> Bench {
     let arm = Arm {
@@ -33,7 +33,8 @@ async fn a_renamed_user_is_still_the_same_object() {
             .unwrap();
         let by_old_name = match form {
             Form::Guid => Verdict::Accepted,
-            Form::Upn | Form::Dn => Verdict::Wrong,
+            Form::Upn | Form::Dn | Form::Template => Verdict::Wrong,
+            Form::Search => Verdict::NotAsked(NotAsked::NoEntry),
         };
         assert_eq!(bench.ask(&alice, PASSWORD).await.verdict, by_old_name, "{form:?}");
         let anna = Person {
@@ -60,7 +61,8 @@ async fn a_successor_of_the_same_name_is_somebody_else() {
         directory(&bench).add(successor).unwrap();
         let expected = match form {
             Form::Guid => Verdict::Wrong,
-            Form::Upn | Form::Dn => Verdict::OtherObject,
+            Form::Upn | Form::Dn | Form::Template => Verdict::OtherObject,
+            Form::Search => Verdict::NotAsked(NotAsked::OtherEntry),
         };
         assert_eq!(bench.ask(&alice, PASSWORD).await.verdict, expected, "{form:?}");
     }

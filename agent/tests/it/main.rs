@@ -13,3 +13,4 @@ mod forest;
 mod identity;
 mod network;
 mod real;
+mod search;

@@ -196,9 +196,8 @@ fn meaning(verdict: Verdict) -> Meaning {
         | Verdict::RightBut(_)
         | Verdict::Locked
         | Verdict::Restricted
-        | Verdict::OtherObject
-        // No directory may see it, whichever agent asks.
-        | Verdict::NotAsked(NotAsked::RefusedInput) => Meaning::Decides,
+        | Verdict::OtherObject => Meaning::Decides,
+        Verdict::NotAsked(why) if why.is_final() => Meaning::Decides,
         Verdict::NotAsked(_) => Meaning::Free,
         Verdict::Unavailable(_) => match verdict.directory_count() {
             DirectoryCount::Untouched | DirectoryCount::Cleared => Meaning::Free,
@@ -424,8 +423,8 @@ impl Core {
         self.streams.heard(stream, step.now);
         // Whoever declines quickly must not look quick: it would draw everything.
         let cost = match report.verdict {
-            // What no directory may see is declined by everybody, and quickly.
-            Verdict::NotAsked(NotAsked::RefusedInput) => took,
+            // What is about the user is said by everybody, and quickly.
+            Verdict::NotAsked(why) if why.is_final() => took,
             Verdict::NotAsked(_) | Verdict::Unavailable(_) => took.max(self.attempt_share),
             _ => took,
         };

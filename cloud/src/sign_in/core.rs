@@ -93,7 +93,12 @@ pub(super) fn after_verdict(verdict: Verdict, user: UserId, tell_locked: bool) -
         }),
         Verdict::NotAsked(why) => match why {
             NotAsked::Busy => busy(),
-            NotAsked::RefusedInput => Ending::plain(Outcome::Refused),
+            // To the user there is no difference to a name that nobody has.
+            NotAsked::RefusedInput | NotAsked::NoEntry | NotAsked::OtherEntry => {
+                Ending::plain(Outcome::Refused)
+            }
+            // Nobody can say whose the password would have been.
+            NotAsked::SeveralEntries => Ending::unavailable(DIRECTORY_FAULT),
             NotAsked::Late => Ending::unavailable(TIMED_OUT),
             NotAsked::Draining | NotAsked::NoController | NotAsked::UnknownDomain => {
                 Ending::unavailable(NO_AGENT)
@@ -209,6 +214,9 @@ mod tests {
             N::RefusedInput,
             N::Late,
             N::UnknownDomain,
+            N::NoEntry,
+            N::SeveralEntries,
+            N::OtherEntry,
         ];
         all.extend(not_asked.map(V::NotAsked));
         all
@@ -233,7 +241,7 @@ mod tests {
                     | Verdict::Restricted
                     | Verdict::OtherObject
                     | Verdict::Locked
-                    | Verdict::NotAsked(NotAsked::RefusedInput)
+                    | Verdict::NotAsked(NotAsked::RefusedInput | NotAsked::NoEntry | NotAsked::OtherEntry)
             );
             assert_eq!(says_wrong, may_say_wrong, "{verdict:?}");
         }

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use postern_agent::{Attached, BindName, Timeouts};
+use postern_agent::{Attached, BindName, ServiceAccount, Timeouts};
 use postern_cloud::admin::Administration;
 use postern_cloud::bus::{Bus, InProcess};
 use postern_cloud::config::{CONNECTIONS_DEFAULT, Config as CloudConfig, Limits};
@@ -26,7 +26,7 @@ use postern_kit::Seams;
 use postern_kit::net::LdapProtection;
 use postern_kit::tls::Certificate;
 use postern_proto::ids::{AgentId, ClientId};
-use postern_proto::names::DomainName;
+use postern_proto::names::{DomainName, OnPremisesName};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -73,6 +73,8 @@ pub struct TenantPlan {
     pub protection: LdapProtection,
     /// How the agents name users in a bind.
     pub bind_name: BindName,
+    /// Name and password of the account under which the agents read the directory.
+    pub service_account: Option<(OnPremisesName, &'static str)>,
     /// How many agents it has.
     pub agents: usize,
     /// How long single steps of the agents may take.
@@ -91,6 +93,7 @@ impl TenantPlan {
             partners: Vec::new(),
             protection: LdapProtection::Ldaps,
             bind_name: BindName::Guid,
+            service_account: None,
             agents: 1,
             timeouts: Timeouts::default(),
         }
@@ -161,6 +164,7 @@ pub struct LabTenant {
     pub client: (ClientId, Zeroizing<String>),
     protection: LdapProtection,
     bind_name: BindName,
+    service_account: Option<ServiceAccount>,
     timeouts: Timeouts,
 }
 

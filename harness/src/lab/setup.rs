@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postern_agent::{
     Attached, Config as AgentConfig, Controllers, DirectoryKind, EnrolError, Enrolment, ForestConfig,
-    HostPort, Trust,
+    HostPort, ServiceAccount, Trust,
 };
 use postern_cloud::config::{Config as CloudConfig, LOG_KEEP_DEFAULT};
 use postern_cloud::service::Footing;
@@ -164,6 +164,7 @@ async fn tenant(lab: &Lab, plan: TenantPlan) -> Result<LabTenant, LabError> {
         partners: partner_directories,
         protection,
         bind_name,
+        service_account,
         agents: _,
         timeouts,
     } = plan;
@@ -184,6 +185,14 @@ async fn tenant(lab: &Lab, plan: TenantPlan) -> Result<LabTenant, LabError> {
         let domain = add_directory(&lab.admin, tenant.id, server.directory()).await?;
         partners.push((domain, server));
     }
+    let service_account = match service_account {
+        Some((name, password)) => {
+            let password_file = lab.folder().join(format!("service-account-{}", tenant.name));
+            lab.seams().disk.replace(&password_file, password.as_bytes())?;
+            Some(ServiceAccount { name, password_file })
+        }
+        None => None,
+    };
     Ok(LabTenant {
         tenant,
         domain,
@@ -194,6 +203,7 @@ async fn tenant(lab: &Lab, plan: TenantPlan) -> Result<LabTenant, LabError> {
         client,
         protection,
         bind_name,
+        service_account,
         timeouts,
     })
 }
@@ -300,6 +310,7 @@ fn forest<'a>(
         controllers: Controllers::Listed(controllers),
         protection: tenant.protection,
         bind_name: tenant.bind_name.clone(),
+        service_account: tenant.service_account.clone(),
         kind: DirectoryKind::ActiveDirectory,
         trust: Trust::Certificates(roots),
     })

@@ -224,6 +224,7 @@ impl Agent {
             ),
             protection: LdapProtection::Ldaps,
             bind_name: BindName::Guid,
+            service_account: None,
             kind: DirectoryKind::ActiveDirectory,
             trust: Trust::Certificates(vec![self.ca.der()]),
         };

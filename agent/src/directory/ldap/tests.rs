@@ -85,6 +85,7 @@ impl World {
             addresses: Vec::new(),
             protection: LdapProtection::Ldaps,
             bind_name,
+            service_account: None,
             kind: DirectoryKind::ActiveDirectory,
             tls,
             probe,
