@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::codes;
 use super::failures::failures;
 use super::history::{History, Logged, Request};
+use super::{availability, codes};
 use crate::report::text::{counted, duration};
 use crate::scenario::{Amount, Latency, Limit, Of, Outcome, Scenario, Typed, Written};
 
@@ -33,6 +33,10 @@ pub fn expectations(scenario: &Scenario, history: &History) -> Vec<Finding> {
     let mut findings = Vec::new();
     judge.answers(&mut findings);
     judge.latencies(&mut findings);
+    for (at, expected) in scenario.expect.availability.read() {
+        let path = format!("expect.availability[{at}]");
+        availability::judge(&path, expected, judge.meant(&expected.of), history, &mut findings);
+    }
     judge.recoveries(&mut findings);
     judge.directory(&mut findings);
     judge.log(&mut findings);
@@ -51,7 +55,7 @@ struct Judge<'a> {
     records: BTreeMap<&'a str, &'a Logged>,
 }
 
-fn finding(field: String, holds: bool, seen: String) -> Finding {
+pub(super) fn finding(field: String, holds: bool, seen: String) -> Finding {
     Finding {
         field,
         holds,
@@ -71,7 +75,7 @@ fn share(count: u64, whole: u64) -> String {
     format!("{count} of {whole} ({percent:.1}%)")
 }
 
-fn amount(
+pub(super) fn amount(
     findings: &mut Vec<Finding>,
     field: String,
     expected: Option<Written<Amount>>,
@@ -464,6 +468,41 @@ mod tests {
         check(
             "[[expect.latency]]\noutcome = \"refused\"\nmin = \">= 250ms\"\n",
             &[(&fields[0], true)],
+        );
+    }
+
+    #[test]
+    fn availability_is_of_those_with_the_right_password() {
+        check(
+            "[[expect.availability]]\njudged = \"all\"\nlongest_outage = \"<= 1s\"\n\
+             [[expect.availability]]\nof = { from = \"19h\" }\njudged = \"some\"\n",
+            &[
+                ("expect.availability[0].judged", true),
+                ("expect.availability[0].longest_outage", true),
+                ("expect.availability[1].of", false),
+            ],
+        );
+        let text = "[[expect.availability]]\njudged = \">= 90%\"\nlongest_outage = \"<= 5s\"\n";
+        let run = |honest: &mut Honest| {
+            let right = Op::SignIn {
+                account: 0,
+                typed: Typed::Right,
+                bits: 0,
+            };
+            honest.step(SECOND, Op::Crash(0));
+            honest.step(SECOND, Op::Crash(1));
+            for _ in 0..3 {
+                honest.step(10 * SECOND, right);
+            }
+            honest.step(SECOND, Op::Crash(0));
+            honest.step(SECOND, right);
+        };
+        assert_eq!(
+            judged(text, run),
+            [
+                ("expect.availability[0].judged".to_owned(), false),
+                ("expect.availability[0].longest_outage".to_owned(), false),
+            ]
         );
     }
 

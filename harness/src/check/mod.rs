@@ -6,6 +6,7 @@
 
 mod answers;
 mod apart;
+mod availability;
 mod codes;
 mod delivery;
 mod expectations;
@@ -19,6 +20,7 @@ mod timeline;
 use std::collections::BTreeSet;
 use std::fmt;
 
+pub(crate) use availability::longest_outage;
 pub use expectations::{Finding, expectations};
 pub use failures::{Failures, failures};
 pub use history::{

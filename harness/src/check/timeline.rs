@@ -76,7 +76,15 @@ impl Timeline {
             return Self::default();
         };
         let (sent, end) = (request.sent, request.end(history.ended));
-        let mut lines = seen_by_the_client(request);
+        // What was done comes before what came of it.
+        let mut lines = Vec::new();
+        for event in history.events.iter().filter(|event| event.at <= end) {
+            let (host, what) = happened(index, &event.what, request.account);
+            if event.at + BEFORE >= sent && !what.is_empty() {
+                lines.push(line(event.at, &host, what));
+            }
+        }
+        lines.extend(seen_by_the_client(request));
         let ids: Vec<_> = (request.answers.iter())
             .map(|answer| answer.request.as_str())
             .collect();
@@ -97,12 +105,6 @@ impl Timeline {
                 .filter(|bind| sent <= bind.at && bind.at <= end)
                 .map(|bind| bound(bind)),
         );
-        for event in history.events.iter().filter(|event| event.at <= end) {
-            let (host, what) = happened(index, &event.what, request.account);
-            if event.at + BEFORE >= sent && !what.is_empty() {
-                lines.push(line(event.at, &host, what));
-            }
-        }
         // Stable: what happens at one moment stays in the order of its causes.
         lines.sort_by_key(|line| line.at);
         // What is long over goes first.

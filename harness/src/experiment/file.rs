@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::measure::Measure;
+use super::measure::Measured;
 use crate::report::experiment as report;
 use crate::scenario::Items;
 
@@ -25,9 +25,9 @@ pub(super) struct File {
     /// How many runs each point of the grid has, each with a seed of its own; else 5.
     #[schemars(range(min = 1, max = 10_000))]
     pub(super) seeds: Option<u32>,
-    /// What is measured of each run.
+    /// What is measured of each run: figures by name, or `{ figure = "availability", tenant = "contoso" }`.
     #[schemars(required)]
-    pub(super) measure: Option<Vec<Measure>>,
+    pub(super) measure: Option<Vec<Measured>>,
     /// What is varied. Plots have the first along the axis and the second as lines; each value of others has plots
     /// of its own.
     #[serde(default)]

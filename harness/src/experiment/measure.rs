@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::check::longest_outage;
 use crate::report::experiment::Metric;
 use crate::report::{OutcomeGroup, Point, RunReport, percentile};
 use crate::scenario::{Outcome, Typed};
@@ -40,7 +41,65 @@ pub enum Measure {
     SignIns,
 }
 
+/// What is measured: of all tenants together, or of one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Measured {
+    /// Of all together.
+    All(Measure),
+    /// Of one.
+    One(OfTenant),
+}
+
+/// A figure of one tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OfTenant {
+    /// Which figure: one of users' sign-ins.
+    pub figure: Measure,
+    /// The tenant's short name.
+    pub tenant: String,
+}
+
+impl Measured {
+    /// Its name, unit and meaning for the report.
+    pub fn metric(&self) -> Metric {
+        match self {
+            Self::All(measure) => measure.metric(),
+            Self::One(one) => {
+                let metric = one.figure.metric();
+                Metric {
+                    name: format!("{}, {}", metric.name, one.tenant),
+                    about: format!("{} Of {} alone.", metric.about, one.tenant),
+                    ..metric
+                }
+            }
+        }
+    }
+
+    /// What it is of a run; `None` where there is nothing to measure.
+    pub fn of(&self, run: &RunReport) -> Option<f64> {
+        match self {
+            Self::All(measure) => measure.of(run, None),
+            Self::One(one) => {
+                let place = run.tenants.iter().position(|name| *name == one.tenant)?;
+                one.figure.of(run, Some(place))
+            }
+        }
+    }
+}
+
 impl Measure {
+    /// Those that can be measured of one tenant: they are made of users' sign-ins.
+    pub const OF_A_TENANT: [Self; 6] = [
+        Self::Availability,
+        Self::LongestOutage,
+        Self::LatencyP50,
+        Self::LatencyP90,
+        Self::LatencyP99,
+        Self::TurnedAway,
+    ];
+
     /// Its name, unit and meaning for the report.
     pub fn metric(self) -> Metric {
         let (name, unit, about) = match self {
@@ -100,19 +159,27 @@ impl Measure {
         }
     }
 
-    /// What it is of a run; `None` where there is nothing to measure.
-    pub fn of(self, run: &RunReport) -> Option<f64> {
+    /// What it is of a run, or of the tenant at a place; `None` where there is nothing to measure.
+    pub fn of(self, run: &RunReport, tenant: Option<usize>) -> Option<f64> {
+        if tenant.is_some() && !Self::OF_A_TENANT.contains(&self) {
+            return None;
+        }
+        let users = || users(run).filter(move |point| tenant.is_none_or(|place| point.tenant == place));
         let summary = &run.summary;
         let count = |count: u64| Some(count as f64);
         match self {
-            Self::Availability => share(run, |point| point.group().is_judged()),
-            Self::TurnedAway => share(run, |point| {
+            Self::Availability => share(users(), |point| point.group().is_judged()),
+            Self::TurnedAway => share(users(), |point| {
                 matches!(point.outcome, Some(Outcome::TooManyAttempts | Outcome::Locked))
             }),
-            Self::LongestOutage => users(run).next().map(|_| outage(run).as_secs_f64()),
-            Self::LatencyP50 => latency(run, 50),
-            Self::LatencyP90 => latency(run, 90),
-            Self::LatencyP99 => latency(run, 99),
+            Self::LongestOutage => {
+                let ended = users().map(|point| (point.at, point.end(), point.group().is_judged()));
+                let longest = longest_outage(ended).map_or(Duration::ZERO, |(lasted, _)| lasted);
+                users().next().map(|_| longest.as_secs_f64())
+            }
+            Self::LatencyP50 => latency(users(), 50),
+            Self::LatencyP90 => latency(users(), 90),
+            Self::LatencyP99 => latency(users(), 99),
             Self::LockedAccounts => count(summary.locked_accounts),
             Self::ClosedAccounts => count(summary.closed_accounts),
             Self::FallenAccounts => count(summary.fallen_accounts),
@@ -123,34 +190,24 @@ impl Measure {
     }
 }
 
+/// Sorted by when they were sent, as a history has them.
 fn users(run: &RunReport) -> impl Iterator<Item = &Point> {
     let points = run.series.sign_ins.iter();
     points.filter(|point| point.typed == Typed::Right)
 }
 
 /// How many of the users' sign-ins are so, in percent.
-fn share(run: &RunReport, test: impl Fn(&Point) -> bool) -> Option<f64> {
-    let all = users(run).count();
-    let those = users(run).filter(|point| test(point)).count();
+fn share<'a>(users: impl Iterator<Item = &'a Point>, test: impl Fn(&Point) -> bool) -> Option<f64> {
+    let (mut all, mut those) = (0_u64, 0_u64);
+    for point in users {
+        all += 1;
+        those += u64::from(test(point));
+    }
     (all > 0).then(|| those as f64 * 100.0 / all as f64)
 }
 
-/// Sorted by when they were sent, as a history has them.
-fn outage(run: &RunReport) -> Duration {
-    let (mut since, mut longest) = (None, Duration::ZERO);
-    for point in users(run) {
-        if point.group().is_judged() {
-            since = None;
-        } else {
-            let since = *since.get_or_insert(point.at);
-            longest = longest.max(point.end().saturating_sub(since));
-        }
-    }
-    longest
-}
-
-fn latency(run: &RunReport, percent: usize) -> Option<f64> {
-    let signed_in = users(run).filter(|point| point.group() == OutcomeGroup::SignedIn);
+fn latency<'a>(users: impl Iterator<Item = &'a Point>, percent: usize) -> Option<f64> {
+    let signed_in = users.filter(|point| point.group() == OutcomeGroup::SignedIn);
     let mut times: Vec<_> = signed_in.map(|point| point.latency).collect();
     times.sort();
     Some(percentile(&times, percent)?.as_secs_f64() * 1000.0)

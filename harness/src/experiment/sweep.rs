@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use toml::Table;
 
 use super::file;
-use super::measure::Measure;
+use super::measure::{Measure, Measured};
 use crate::report::experiment::{Parameter, Value};
+use crate::scenario::mistakes::meant;
 use crate::scenario::schema::of;
 use crate::scenario::set::{Setting, set};
 use crate::scenario::shape::{self, Places, UNKNOWN_FIELD};
@@ -37,7 +38,7 @@ pub struct Sweep {
     /// Runs of each point.
     pub seeds: u32,
     /// What is measured.
-    pub measures: Vec<Measure>,
+    pub measures: Vec<Measured>,
     /// What is varied.
     pub parameters: Vec<Parameter>,
     /// The grid; the last parameter varies fastest.
@@ -150,6 +151,7 @@ impl Reader<'_> {
         }
         let path = file.scenario.clone()?;
         let base = self.scenario(&path, scenario)?;
+        self.of_tenants(&measures, &base);
         let choices: Vec<_> = parameters
             .iter()
             .map(|(at, one)| self.choices(*at, one))
@@ -202,6 +204,30 @@ impl Reader<'_> {
             return None;
         }
         toml::from_str(&text).ok()
+    }
+
+    /// Figures of one tenant: that they can be, and that there is such a tenant.
+    fn of_tenants(&mut self, measures: &[Measured], base: &Table) {
+        let tenants = base
+            .get("tenant")
+            .and_then(toml::Value::as_array)
+            .into_iter()
+            .flatten();
+        let tenants = tenants.filter_map(|tenant| tenant.get("name").and_then(toml::Value::as_str));
+        let tenants: Vec<_> = tenants.collect();
+        for (at, measure) in measures.iter().enumerate() {
+            let Measured::One(one) = measure else { continue };
+            if !Measure::OF_A_TENANT.contains(&one.figure) {
+                let names = Measure::OF_A_TENANT.map(|measure| measure.metric().name.replace(' ', "_"));
+                let problem = format!("is of all tenants together; expected one of {}", names.join(", "));
+                self.wrong(&format!("measure[{at}].figure"), problem, None);
+            }
+            if !tenants.contains(&one.tenant.as_str()) {
+                let problem = format!("the scenario has no tenant `{}`", one.tenant);
+                let help = meant(&one.tenant, tenants.iter().copied());
+                self.wrong(&format!("measure[{at}].tenant"), problem, help);
+            }
+        }
     }
 
     /// The values of a parameter.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::measure::Measure;
+use super::measure::{Measure, Measured, OfTenant};
 use super::sweep::{Sweep, parse};
 use crate::report::experiment::Value;
 use crate::report::{Point, RunReport, sample};
@@ -52,7 +52,8 @@ fn check(old: &str, new: &str, expected: &[&str]) {
 fn a_grid_has_every_combination_and_what_it_sets() {
     let sweep = read(GOOD).unwrap();
     assert_eq!((sweep.points.len(), sweep.seeds), (6, 3));
-    assert_eq!(sweep.measures, [Measure::Availability, Measure::LatencyP99]);
+    let measures = [Measure::Availability, Measure::LatencyP99].map(Measured::All);
+    assert_eq!(sweep.measures, measures);
     let last = sweep.points.last().unwrap();
     assert_eq!(last.at, [Value::Number(6.0), Value::Word("low".to_owned())]);
     let settings: Vec<_> = last.settings.iter().map(ToString::to_string).collect();
@@ -178,6 +179,7 @@ fn run(users: &[(u64, u64, Option<Outcome>)]) -> RunReport {
             latency: Duration::from_millis(*took),
             outcome: *outcome,
             typed: Typed::Right,
+            tenant: 0,
         })
         .collect();
     run
@@ -200,6 +202,7 @@ fn figures_are_those_of_users_with_the_right_password() {
         latency: Duration::from_secs(9),
         outcome: Some(Outcome::SignedIn),
         typed: Typed::Guessed,
+        tenant: 0,
     });
     for (measure, expected) in [
         (Measure::Availability, Some(50.0)),
@@ -209,12 +212,47 @@ fn figures_are_those_of_users_with_the_right_password() {
         // From 2 s until the answer that did not come was given up.
         (Measure::LongestOutage, Some(16.0)),
     ] {
-        assert_eq!(measure.of(&run), expected, "{measure:?}");
+        assert_eq!(measure.of(&run, None), expected, "{measure:?}");
     }
     let nobody = sample::empty();
-    assert_eq!(Measure::Availability.of(&nobody), None);
-    assert_eq!(Measure::LatencyP99.of(&nobody), None);
-    assert_eq!(Measure::Binds.of(&nobody), Some(0.0));
+    assert_eq!(Measure::Availability.of(&nobody, None), None);
+    assert_eq!(Measure::LatencyP99.of(&nobody, None), None);
+    assert_eq!(Measure::Binds.of(&nobody, None), Some(0.0));
+}
+
+#[test]
+fn a_figure_of_one_tenant_is_made_of_its_sign_ins_alone() {
+    let (yes, no) = (Some(Outcome::SignedIn), Some(Outcome::Unavailable));
+    let mut run = run(&[(0, 80, yes), (1, 90, yes), (2, 4000, no), (3, 100, yes)]);
+    run.tenants = vec!["contoso".to_owned(), "fabrikam".to_owned()];
+    for at in [1, 2] {
+        run.series.sign_ins[at].tenant = 1;
+    }
+    let of = |figure, tenant: &str| {
+        let tenant = tenant.to_owned();
+        Measured::One(OfTenant { figure, tenant }).of(&run)
+    };
+    assert_eq!(of(Measure::Availability, "contoso"), Some(100.0));
+    assert_eq!(of(Measure::Availability, "fabrikam"), Some(50.0));
+    assert_eq!(of(Measure::LongestOutage, "contoso"), Some(0.0));
+    assert_eq!(of(Measure::LongestOutage, "fabrikam"), Some(4.0));
+    assert_eq!(of(Measure::Binds, "contoso"), None);
+    assert_eq!(of(Measure::Availability, "nobody"), None);
+    check(
+        "\"latency_p99\"]",
+        "{ figure = \"binds\", tenant = \"contos\" }]",
+        &[
+            "f:4:39: measure[1].figure: is of all tenants together; expected one of availability, longest_outage, latency_p50, latency_p90, latency_p99, turned_away",
+            "f:4:57: measure[1].tenant: the scenario has no tenant `contos` (did you mean `contoso`?)",
+        ],
+    );
+    let one = GOOD.replacen(
+        "\"latency_p99\"]",
+        "{ figure = \"latency_p50\", tenant = \"contoso\" }]",
+        1,
+    );
+    let sweep = read(&one).unwrap();
+    assert_eq!(sweep.measures[1].metric().name, "latency p50, contoso");
 }
 
 const PUBLISHED: &str = include_str!("../../experiments/experiment.schema.json");

@@ -38,6 +38,9 @@ pub struct RunReport {
     pub digest: String,
     /// All hosts.
     pub hosts: Vec<String>,
+    /// The short names of its tenants.
+    #[serde(default)]
+    pub tenants: Vec<String>,
     /// How it ended.
     pub status: Status,
     /// What was not as it must be; nothing after a run that passed.
@@ -143,6 +146,14 @@ pub struct Point {
     pub outcome: Option<Outcome>,
     /// What was typed as the password.
     pub typed: Typed,
+    /// Whose: the place among the run's tenants.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub tenant: usize,
+}
+
+/// Most runs have one tenant, and thousands of sign-ins.
+fn is_first(place: &usize) -> bool {
+    *place == 0
 }
 
 impl Point {

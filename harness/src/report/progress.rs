@@ -77,6 +77,21 @@ impl Progress {
         self.now_and_then();
     }
 
+    /// One more is done, of which others tell.
+    pub fn step(&mut self, passed: bool) {
+        if !passed {
+            self.failed += 1;
+            self.bar.set_message(format!(", {} did not pass", self.failed));
+        }
+        self.bar.inc(1);
+        self.now_and_then();
+    }
+
+    /// Takes the bar away while something else is written.
+    pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bar.suspend(write)
+    }
+
     /// A line above the bar. Where there is no bar there may still be somebody who waits; nobody is told if that
     /// cannot be written.
     pub fn tell(&self, line: &str) {

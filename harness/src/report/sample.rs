@@ -67,6 +67,7 @@ fn series(seed: u64) -> Series {
                 Some(Outcome::Refused) => Typed::Wrong,
                 _ => Typed::Right,
             },
+            tenant: 0,
         };
         if dead || hung {
             series.hand_offs.push(seconds(sent + latency - way));
@@ -113,6 +114,7 @@ pub(super) fn passed(seed: u64) -> RunReport {
         hosts: ["cloud", "dc1", "dc2", "agent1", "agent2", "client1"]
             .map(str::to_owned)
             .into(),
+        tenants: vec!["contoso".to_owned()],
         status: Status::Passed,
         findings: Vec::new(),
         summary: Summary {
@@ -224,6 +226,7 @@ pub(crate) fn empty() -> RunReport {
         virtual_duration: Duration::ZERO,
         wall_duration: Duration::ZERO,
         hosts: Vec::new(),
+        tenants: Vec::new(),
         summary: Summary::default(),
         series: Series::default(),
         faults: Vec::new(),

@@ -197,6 +197,7 @@ fn figures_are_those_of_what_happened() {
         latency: Duration::from_millis(ms),
         outcome,
         typed: Typed::Right,
+        tenant: 0,
     };
     let mut series = Series::default();
     series
@@ -261,6 +262,7 @@ fn plots_have_a_mark_for_what_happened_and_none_for_what_did_not() {
         latency: Duration::ZERO,
         outcome: None,
         typed: Typed::Right,
+        tenant: 0,
     }];
     run.summary = Summary::of(&run.series);
     let page = html::run(&run).unwrap();
@@ -299,6 +301,7 @@ fn extremes_are_told_without_nan_and_panics() {
         latency: Duration::MAX,
         outcome: Some(Outcome::Busy),
         typed: Typed::Right,
+        tenant: 0,
     });
     huge.summary = Summary::of(&huge.series);
     let none = suite_of(Vec::new());
@@ -508,6 +511,7 @@ fn a_page_of_many_sign_ins_stays_small() {
         latency: Duration::from_micros(1000 + at * 7919 % 9_000_000),
         outcome: Some(Outcome::SignedIn),
         typed: Typed::Right,
+        tenant: 0,
     });
     run.series.sign_ins = many.collect();
     run.summary = Summary::of(&run.series);

@@ -58,6 +58,19 @@ struct RunArgs {
     /// Gives a field of the files another value, such as `limits.budget=3` or `fault[death].for=30s`; may be repeated.
     #[arg(long, value_name = "FIELD=VALUE", value_parser = Setting::read)]
     set: Vec<Setting>,
+    #[command(flatten)]
+    reports: ReportFiles,
+    /// Log filter, such as `warn,postern_cloud=debug`; for a single run.
+    #[arg(long, default_value = "off", env = "POSTERN_LOG")]
+    log: String,
+    /// Writes everything that happens on the network as a line to this file; for a single run.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+}
+
+/// Which reports are asked for.
+#[derive(Debug, Args)]
+pub(crate) struct ReportFiles {
     /// Writes a page with plots, for people; it needs nothing else.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -67,12 +80,39 @@ struct RunArgs {
     /// Writes everything as JSON, for programmes; `-` prints it instead of the summary.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Log filter, such as `warn,postern_cloud=debug`; for a single run.
-    #[arg(long, default_value = "off", env = "POSTERN_LOG")]
-    log: String,
-    /// Writes everything that happens on the network as a line to this file; for a single run.
-    #[arg(long, value_name = "FILE")]
-    trace: Option<PathBuf>,
+}
+
+impl ReportFiles {
+    /// Whether JSON is to be printed, and nothing else.
+    pub(crate) fn prints_json(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Whether any is asked for.
+    pub(crate) fn any(&self) -> bool {
+        self.html.is_some() || self.junit.is_some() || self.json.is_some()
+    }
+
+    /// Writes the files.
+    ///
+    /// # Errors
+    /// One cannot be written.
+    pub(crate) fn write(&self, suite: &SuiteReport) -> Result<(), Failed> {
+        if let Some(file) = &self.html {
+            let page = match suite.runs.as_slice() {
+                [one] => html::run(one)?,
+                _ => html::suite(suite)?,
+            };
+            write_file(file, &page)?;
+        }
+        if let Some(file) = &self.junit {
+            write_file(file, &junit::suite(suite)?)?;
+        }
+        if let Some(file) = self.json.as_deref().filter(|_| !self.prints_json()) {
+            write_file(file, &json::suite(suite)?)?;
+        }
+        Ok(())
+    }
 }
 
 /// Runs a command, outside of any runtime; how the process is to end.
@@ -98,7 +138,7 @@ fn run_all(args: &RunArgs, out: &mut dyn Write) -> Result<ExitCode, Failed> {
     let seeds: Vec<_> = seeds.collect();
     let each = |source| seeds.iter().map(move |seed| Planned { source, seed: *seed });
     let planned: Vec<_> = sources.iter().flat_map(each).collect();
-    let quiet = args.json.as_deref() == Some(Path::new("-"));
+    let quiet = args.reports.prints_json();
     if args.log != "off" && planned.len() == 1 {
         crate::sim::log_to_terminal(&args.log)?;
     }
@@ -133,29 +173,11 @@ fn run_all(args: &RunArgs, out: &mut dyn Write) -> Result<ExitCode, Failed> {
         _ => out.write_all(terminal::suite(&suite, styling).as_bytes())?,
     }
     out.flush()?;
-    write_files(args, &suite)?;
+    args.reports.write(&suite)?;
     Ok(match suite.status() {
         Status::Passed => ExitCode::SUCCESS,
         Status::Failed | Status::Error => ExitCode::FAILURE,
     })
-}
-
-/// The files that reports were asked for in.
-fn write_files(args: &RunArgs, suite: &SuiteReport) -> Result<(), Failed> {
-    if let Some(file) = &args.html {
-        let page = match suite.runs.as_slice() {
-            [one] => html::run(one)?,
-            _ => html::suite(suite)?,
-        };
-        write_file(file, &page)?;
-    }
-    if let Some(file) = &args.junit {
-        write_file(file, &junit::suite(suite)?)?;
-    }
-    if let Some(file) = args.json.as_deref().filter(|file| *file != Path::new("-")) {
-        write_file(file, &json::suite(suite)?)?;
-    }
-    Ok(())
 }
 
 /// All files that the paths mean; none if one of them is of no use, which is told on standard error.

@@ -88,6 +88,11 @@ fn blank(frame: &Frame, scenario: &Scenario) -> RunReport {
         wall_duration: frame.wall,
         digest: String::new(),
         hosts: scenario.hosts(),
+        tenants: scenario
+            .tenants
+            .iter()
+            .map(|tenant| tenant.name.clone())
+            .collect(),
         status: Status::Error,
         findings: Vec::new(),
         summary: Summary::default(),
@@ -104,6 +109,7 @@ fn series(history: &History, failures: &BTreeMap<usize, Failures>) -> Series {
         latency: request.end(history.ended).saturating_sub(request.sent),
         outcome: request.answer().map(|answer| answer.outcome),
         typed: request.typed,
+        tenant: request.tenant,
     };
     let bind = |bind: &check::Bind| Bind {
         at: bind.at,

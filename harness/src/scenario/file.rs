@@ -343,6 +343,9 @@ pub struct Expect {
     /// How long they take.
     #[serde(default)]
     pub latency: Items<Latency>,
+    /// How available it is to those who type their own right password.
+    #[serde(default)]
+    pub availability: Items<Availability>,
     /// How soon after a fault all is well again.
     #[serde(default)]
     pub recovery: Items<Recovery>,
@@ -388,9 +391,10 @@ pub struct Answers {
     /// What they come to, by outcome.
     #[serde(default)]
     pub are: ByName<Outcome, Written<Amount>>,
-    /// How many there are.
+    /// How many are sent at all, answered or not.
     pub count: Option<Written<Amount>>,
-    /// How many get no answer, because somebody died.
+    /// How many get no answer, because the client, its connection or the cloud died; a share is of all that are sent.
+    /// The shares of `are` are of those that are answered.
     pub unanswered: Option<Written<Amount>>,
 }
 
@@ -415,16 +419,31 @@ pub struct Latency {
     pub max: Option<Written<Limit>>,
 }
 
+/// How available it is to those who type their own right password; others do not count.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Availability {
+    /// Which sign-ins, such as those of one tenant; else all.
+    #[serde(default)]
+    pub of: Of,
+    /// How many of them are answered yes or no.
+    pub judged: Option<Written<Amount>>,
+    /// The longest time in which none of them is answered yes or no: from when the first such one is sent until the
+    /// last of them is over. Nothing if there is no such one.
+    pub longest_outage: Option<Written<Limit>>,
+}
+
 /// How soon after a fault all is well again: every right password is judged.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recovery {
     /// The fault's name.
     pub after: String,
-    /// Counted from its begin, while it lasts; else from its end.
+    /// Counted from the fault's begin, so that what it lasts counts too; else from its end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub from_begin: bool,
-    /// How soon.
+    /// From then on so long some right passwords may be left without a verdict. Until the next fault begins, none may
+    /// afterwards.
     pub within: Written<Duration>,
 }
 

@@ -28,8 +28,8 @@ mod write;
 
 pub use fault::{DiskStep, Misdeed, StoreFailure, Trouble};
 pub use file::{
-    Answers, AttackKind, ByName, DirectoryExpect, Except, Expect, Items, Latency, LogExpect, Mischief, Of,
-    Order, Recovery,
+    Answers, AttackKind, Availability, ByName, DirectoryExpect, Except, Expect, Items, Latency, LogExpect,
+    Mischief, Of, Order, Recovery,
 };
 pub use meaning::SINGLE_MAX;
 pub use mistakes::{Mistake, Mistakes};

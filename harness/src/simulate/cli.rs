@@ -13,12 +13,18 @@ use postern_kit::random::{SystemRandom, below};
 use postern_kit::telemetry::chain;
 
 use super::generate;
-use super::hunt::Hunt;
+use super::hunt::{Hunt, frame};
 use super::replay::{Sought, replay};
-use super::shrink::{Bounds, Reached, Size, only, shrink};
-use super::trial::{self, Verdict, Way, Which, apart};
+use super::shrink::{Bounds, Reached, Size, least_sign_ins, only, shrink};
+use super::trial::{self, Told, Verdict, Way, Which, apart};
+use super::written::{schema_line, title};
+use crate::report::json;
+use crate::report::text::{counted, duration};
+use crate::run::cli::ReportFiles;
+use crate::run::report::report as run_report;
+use crate::run::runs::each;
 use crate::scenario::cli::read;
-use crate::scenario::{SINGLE_MAX, Scenario, Schedule, text};
+use crate::scenario::{SINGLE_MAX, Scenario, Schedule, World, text};
 
 /// Any failure, for the terminal.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -50,6 +56,8 @@ pub struct SimulateArgs {
     /// The folder where the scenario of a failed run is written.
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     out: PathBuf,
+    #[command(flatten)]
+    reports: ReportFiles,
 }
 
 /// What `replay` takes.
@@ -76,6 +84,9 @@ pub struct ReplayArgs {
     /// Says what came of it as one line of JSON, and nothing else.
     #[arg(long, conflicts_with_all = ["request", "user", "log_to"])]
     json: bool,
+    /// The same, with a report of all that happened.
+    #[arg(long, hide = true, requires = "json")]
+    report: bool,
 }
 
 /// Who asked for something that there is not: a message and exit code 2.
@@ -99,15 +110,17 @@ fn code(well: bool) -> ExitCode {
 /// A process cannot be started, or a file or a line not be written.
 pub fn simulate(args: &SimulateArgs, out: &mut (dyn Write + Send)) -> Result<ExitCode, Failed> {
     let seed = args.seed.unwrap_or_else(|| below(&SystemRandom, SEEDS));
+    let quiet = args.reports.prints_json();
     // First: whatever happens then, it can be repeated.
-    writeln!(out, "postern simulate --seed {seed}")?;
-    out.flush()?;
+    if !quiet {
+        writeln!(out, "postern simulate --seed {seed}")?;
+        out.flush()?;
+    }
     if !args.out.is_dir() {
         return Ok(refused(
             &format!("--out: {} is no folder; expected one", args.out.display()).into(),
         ));
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let unlimited = args.runs.is_some() && args.lasts.is_none();
     let hunt = Hunt {
         seed,
@@ -118,11 +131,23 @@ pub fn simulate(args: &SimulateArgs, out: &mut (dyn Write + Send)) -> Result<Exi
         jobs: args
             .jobs
             .and_then(|jobs| usize::try_from(jobs).ok())
-            .unwrap_or(cores),
+            .unwrap_or_else(cores),
         keep_going: args.keep_going,
         folder: args.out.clone(),
+        reports: args.reports.any(),
+        quiet,
     };
-    Ok(code(hunt.run(out)?))
+    let (suite, well) = hunt.run(out)?;
+    if quiet {
+        out.write_all(json::suite(&suite)?.as_bytes())?;
+        out.flush()?;
+    }
+    args.reports.write(&suite)?;
+    Ok(code(well))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// How long `simulate` goes on if nobody says.
@@ -185,10 +210,9 @@ pub fn again(args: &ReplayArgs, out: &mut dyn Write) -> Result<ExitCode, Failed>
         Err(error) => return Ok(refused(&error)),
     };
     if args.json {
-        let ran = trial::run(&case.scenario, case.seed, None);
-        let verdict = ran.map_or_else(|error| trial::not_run(&error), |trial| trial.verdict);
-        writeln!(out, "{}", serde_json::to_string(&verdict)?)?;
-        return Ok(code(verdict.wrong.is_empty()));
+        let told = told(&case, args.report);
+        writeln!(out, "{}", serde_json::to_string(&told)?)?;
+        return Ok(code(told.verdict.wrong.is_empty()));
     }
     writeln!(out, "postern {}\n{}", case.again(), case.scenario.title)?;
     out.flush()?;
@@ -234,6 +258,23 @@ pub fn again(args: &ReplayArgs, out: &mut dyn Write) -> Result<ExitCode, Failed>
     Ok(code(same && verdict.wrong.is_empty()))
 }
 
+/// Runs it in this process.
+fn told(case: &Case, with_report: bool) -> Told {
+    let began = monotonic();
+    match trial::run(&case.scenario, case.seed, None) {
+        Err(error) => trial::not_run(&error).into(),
+        Ok(trial) => {
+            let wall = monotonic().saturating_duration_since(began);
+            let frame = frame(case.seed, &case.scenario, wall);
+            let report = || run_report(&frame, &case.scenario, &trial.schedule, &trial.ran);
+            Told {
+                report: with_report.then(report),
+                verdict: trial.verdict,
+            }
+        }
+    }
+}
+
 /// Ways of a failed run that are shown.
 const SHOWN: usize = 10;
 
@@ -245,10 +286,10 @@ fn report(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
         .collect();
     writeln!(
         out,
-        "\n{} sign-ins in {} s on {} hosts: {}",
-        verdict.sign_ins(),
-        verdict.simulated_ms / 1000,
-        verdict.hosts,
+        "\n{} in {} on {}: {}",
+        counted(verdict.sign_ins() as u64, "sign-in"),
+        duration(Duration::from_secs(verdict.simulated_ms / 1000)),
+        counted(verdict.hosts as u64, "host"),
         outcomes.join(", ")
     )?;
     for wrong in verdict.wrong.iter().take(SHOWN) {
@@ -326,14 +367,25 @@ pub fn smaller(args: &ShrinkArgs, out: &mut dyn Write) -> Result<ExitCode, Faile
     let folder = tempfile::tempdir()?;
     let began = monotonic();
     let over = || monotonic().saturating_duration_since(began) >= args.lasts;
-    let mut oracle = |case_tried: &Scenario| -> Result<bool, Failed> {
-        let file = folder.path().join("candidate.toml");
-        std::fs::write(&file, text(case_tried)?)?;
-        let verdict = apart(Which::File(&file, case.seed))?;
-        Ok(verdict.wrong.iter().any(|wrong| wrong.way.is(&way)))
+    let mut oracle = |tried: &[Scenario]| -> Result<Vec<bool>, Failed> {
+        let numbered: Vec<_> = tried.iter().enumerate().collect();
+        each(&numbered, |(number, tried)| {
+            let file = folder.path().join(format!("candidate{number}.toml"));
+            std::fs::write(&file, text(tried)?)?;
+            let verdict = apart(Which::File(&file, case.seed))?;
+            Ok(verdict.wrong.iter().any(|wrong| wrong.way.is(&way)))
+        })
     };
     let before = Size::of(&spelled_out);
     writeln!(out, "  to begin with: {before}")?;
+    let sign_ins = least_sign_ins(&spelled_out.expect, &way);
+    if sign_ins > 0 {
+        writeln!(
+            out,
+            "  it is about a share: fewer than {} would fail by themselves",
+            counted(sign_ins as u64, "sign-in")
+        )?;
+    }
     let mut progress = |runs: u32, size: &Size| {
         // A terminal that is gone reads nothing.
         let _ = writeln!(out, "  after {runs} runs: {size}").and_then(|()| out.flush());
@@ -341,6 +393,8 @@ pub fn smaller(args: &ShrinkArgs, out: &mut dyn Write) -> Result<ExitCode, Faile
     let hint = wrong.at_ms.map(Duration::from_millis);
     let bounds = Bounds {
         runs: args.runs,
+        at_once: cores(),
+        sign_ins,
         over: &over,
     };
     let reached = shrink(&spelled_out, hint, bounds, &mut oracle, &mut progress)?;
@@ -410,11 +464,15 @@ fn conclude(
         Reached::Smaller(found) => found,
     };
     let after = Size::of(&found.case);
+    found.case.title = title(way, &after);
+    // In another world the same seed gives other runs.
+    found.case.worlds = vec![World::Sim];
     found.case.about = format!(
         "Made smaller by `postern shrink` from \"{}\": it fails by {way} with seed {}.",
         case.scenario.title, case.seed
     );
-    std::fs::write(file, text(&found.case)?).map_err(|error| format!("{}: {error}", file.display()))?;
+    let written = format!("{}{}", schema_line(file), text(&found.case)?);
+    std::fs::write(file, written).map_err(|error| format!("{}: {error}", file.display()))?;
     writeln!(out, "before: {before}\nafter:  {after}, in {} runs", found.runs)?;
     if found.unconfirmed > 0 {
         writeln!(

@@ -10,7 +10,7 @@
 //! * [`trial`]: one run, and what was wrong with it; a process for each, since only one simulation in a process
 //!   repeats itself.
 //! * [`shrink`]: the search for a smaller case. Pure: whether a case fails, its caller says.
-//! * `hunt`: runs one after the other. `replay`: one run again.
+//! * `hunt`: runs one after the other. `replay`: one run again. `written`: how files of cases begin.
 
 pub mod cli;
 mod generate;
@@ -18,5 +18,6 @@ mod hunt;
 mod replay;
 pub mod shrink;
 pub mod trial;
+mod written;
 
 pub use generate::generate;

@@ -13,6 +13,8 @@ use postern_kit::telemetry::chain;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Violation, check, expectations};
+use crate::report::RunReport;
+use crate::report::text::duration;
 use crate::run::sim::{self, Ran};
 use crate::scenario::{Scenario, Schedule};
 use crate::sim::SimError;
@@ -34,6 +36,26 @@ pub struct Verdict {
     pub trace: String,
     /// Everything that was wrong: first what failed by itself, then invariants, then expectations.
     pub wrong: Vec<Wrong>,
+}
+
+/// What a process says of its run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// What came of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// All of it, for people and programmes; only if that was asked for and there was a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<RunReport>,
+}
+
+impl From<Verdict> for Told {
+    fn from(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            report: None,
+        }
+    }
 }
 
 impl Verdict {
@@ -121,6 +143,8 @@ impl fmt::Display for Wrong {
 pub struct Trial {
     /// What came of it.
     pub verdict: Verdict,
+    /// What was to be done.
+    pub schedule: Schedule,
     /// What everybody saw.
     pub ran: Ran,
     /// The violations, each with its timeline.
@@ -160,6 +184,7 @@ pub fn run(scenario: &Scenario, seed: u64, trace: Option<File>) -> Result<Trial,
     };
     Ok(Trial {
         verdict,
+        schedule,
         ran,
         violations,
     })
@@ -225,8 +250,19 @@ pub enum Which<'a> {
 /// # Errors
 /// It could not be started.
 pub fn apart(which: Which<'_>) -> std::io::Result<Verdict> {
+    Ok(told(which, false)?.verdict)
+}
+
+/// The same, with a report if it is asked for.
+///
+/// # Errors
+/// It could not be started.
+pub fn told(which: Which<'_>, report: bool) -> std::io::Result<Told> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["replay", "--json"]);
+    if report {
+        command.arg("--report");
+    }
     match which {
         Which::Seed(seed) => command.arg(seed.to_string()),
         Which::File(file, seed) => command.arg(file).args(["--seed", &seed.to_string()]),
@@ -252,25 +288,24 @@ fn reader(from: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
     ended
 }
 
-fn ended(child: &mut Child, [out, err]: &[mpsc::Receiver<String>; 2]) -> Verdict {
+fn ended(child: &mut Child, [out, err]: &[mpsc::Receiver<String>; 2]) -> Told {
     let Ok(out) = out.recv_timeout(RUN_MAX) else {
         // It may have ended just now.
         let _ = child.kill();
         let _ = child.wait();
-        return Verdict::of_one(Way::NotRun, format!("no end within {RUN_MAX:?} of real time"));
+        let why = format!("no end within {} of real time", duration(RUN_MAX));
+        return Verdict::of_one(Way::NotRun, why).into();
     };
     let status = child.wait();
-    if let Ok(verdict) = serde_json::from_str(&out) {
-        return verdict;
+    if let Ok(told) = serde_json::from_str(&out) {
+        return told;
     }
     let err = err.recv_timeout(RUN_MAX).unwrap_or_default();
     let last: Vec<_> = err.lines().rev().take(LINES_SHOWN).collect();
     let last: Vec<_> = last.into_iter().rev().collect();
     let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-    Verdict::of_one(
-        Way::NotRun,
-        format!("the process ended with {status}: {}", last.join(" / ")),
-    )
+    let why = format!("the process ended with {status}: {}", last.join(" / "));
+    Verdict::of_one(Way::NotRun, why).into()
 }
 
 /// Last lines of a process that died which are kept: a panic has two.

@@ -30,6 +30,17 @@ impl Reader<'_> {
             self.of(&format!("{path}.of"), &latency.of, scenario);
             self.latency(&path, latency, scenario);
         }
+        for (at, availability) in expect.availability.read() {
+            let path = format!("expect.availability[{at}]");
+            self.of(&format!("{path}.of"), &availability.of, scenario);
+            if availability.judged.is_none() && availability.longest_outage.is_none() {
+                self.wrong(&path, "expects nothing; expected `judged` or `longest_outage`");
+            }
+            if availability.of.typed.is_some_and(|typed| typed != Typed::Right) {
+                let problem = "can never hold: only right passwords count here; expected no `typed`";
+                self.wrong(&format!("{path}.of.typed"), problem);
+            }
+        }
         for (at, recovery) in expect.recovery.read() {
             let path = format!("expect.recovery[{at}]");
             self.recovery(

@@ -1,29 +1,38 @@
 //! Delta debugging: the smallest part of a list that still has what the whole list has.
 
-/// A part of `items` that passes `test`, of which no single item can be left out. `items` has passed it.
+/// Which of several parts is the first to pass a test, by its place; the others may be tested beside it.
+pub(super) type First<'a, T, E> = dyn FnMut(&[Vec<T>]) -> Result<Option<usize>, E> + 'a;
+
+/// A part of `items` that passes the test, of which no single item can be left out. `items` has passed it. `at_once`
+/// parts are handed to `first` together; what is found does not depend on how many.
 ///
 /// As Zeller's ddmin, by complements alone: what fails for one reason is found in about twice as many tests as its
 /// length has binary digits.
 ///
 /// # Errors
-/// What `test` ends with: the part that passed last is then its caller's to remember.
+/// What `first` ends with: the part that passed last is then its caller's to remember.
 pub(super) fn ddmin<T: Clone, E>(
     mut items: Vec<T>,
-    test: &mut dyn FnMut(&[T]) -> Result<bool, E>,
+    at_once: usize,
+    first: &mut First<'_, T, E>,
 ) -> Result<Vec<T>, E> {
-    if items.is_empty() || test(&[])? {
+    if items.is_empty() || first(&[Vec::new()])?.is_some() {
         return Ok(Vec::new());
     }
     let mut parts = 2;
     while items.len() > 1 {
         let size = items.len().div_ceil(parts);
-        let mut smaller = None;
-        for begin in (0..items.len()).step_by(size) {
+        let without = |begin: usize| {
             let end = (begin + size).min(items.len());
             let rest = [items.get(..begin), items.get(end..)].into_iter().flatten();
-            let rest = rest.flatten().cloned().collect::<Vec<_>>();
-            if !rest.is_empty() && test(&rest)? {
-                smaller = Some(rest);
+            rest.flatten().cloned().collect::<Vec<_>>()
+        };
+        let rests = (0..items.len()).step_by(size).map(without);
+        let rests: Vec<_> = rests.filter(|rest| !rest.is_empty()).collect();
+        let mut smaller = None;
+        for together in rests.chunks(at_once.max(1)) {
+            if let Some(found) = first(together)? {
+                smaller = together.get(found).cloned();
                 break;
             }
         }
@@ -49,12 +58,19 @@ mod tests {
 
     /// The part that is found where all of `needed` are, and how many tests it took.
     fn found(length: u32, needed: &[u32]) -> (Vec<u32>, usize) {
+        let passes = |part: &Vec<u32>| needed.iter().all(|one| part.contains(one));
         let mut tests = 0;
-        let mut test = |part: &[u32]| {
-            tests += 1;
-            Ok::<_, Infallible>(needed.iter().all(|one| part.contains(one)))
+        let mut first = |parts: &[Vec<u32>]| {
+            tests += parts.len();
+            Ok::<_, Infallible>(parts.iter().position(passes))
         };
-        let Ok(part) = ddmin((0..length).collect(), &mut test);
+        let Ok(part) = ddmin((0..length).collect(), 1, &mut first);
+        let mut first = |parts: &[Vec<u32>]| Ok::<_, Infallible>(parts.iter().position(passes));
+        let Ok(together) = ddmin((0..length).collect(), 4, &mut first);
+        assert_eq!(
+            part, together,
+            "what is found depends on how many are tested at once"
+        );
         (part, tests)
     }
 
@@ -74,11 +90,11 @@ mod tests {
     #[test]
     fn a_test_that_gives_up_ends_it() {
         let mut left = 5;
-        let mut test = |_: &[u32]| {
+        let mut first = |_: &[Vec<u32>]| {
             left -= 1;
-            if left == 0 { Err("enough") } else { Ok(false) }
+            if left == 0 { Err("enough") } else { Ok(None) }
         };
-        assert_eq!(ddmin((0..100).collect(), &mut test), Err("enough"));
+        assert_eq!(ddmin((0..100).collect(), 2, &mut first), Err("enough"));
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! What a case has to expect so that it can fail in one way, and in no other.
 
-use crate::scenario::{ByName, Expect, Items};
+use crate::scenario::{ByName, Expect, Items, Written};
+use crate::simulate::trial::Way;
 
 /// Of all expectations only that of `field`, and the field that it then is; with `None` none at all. What is
 /// excepted stays so. `None` if there is no such expectation.
@@ -42,6 +43,13 @@ pub fn only(expect: &Expect, field: Option<&str>) -> Option<(Expect, Option<Stri
             less.latency = Items(vec![Some(expect.latency.0.get(at)?.clone()?)]);
             first(rest)
         }
+        ("availability", Some((at, rest))) => {
+            let mut availability = expect.availability.0.get(at)?.clone()?;
+            availability.judged = availability.judged.filter(|_| rest == ".judged");
+            availability.longest_outage = availability.longest_outage.filter(|_| rest == ".longest_outage");
+            less.availability = Items(vec![Some(availability)]);
+            first(rest)
+        }
         ("recovery", Some((at, rest))) => {
             less.recovery = Items(vec![Some(expect.recovery.0.get(at)?.clone()?)]);
             first(rest)
@@ -61,6 +69,31 @@ pub fn only(expect: &Expect, field: Option<&str>) -> Option<(Expect, Option<Stri
         _ => return None,
     };
     Some((less, field))
+}
+
+/// Fewer sign-ins than that cannot keep to what is expected of a share of them once a single one is otherwise, which
+/// is no failure: 1 of 10 where `>= 99%` is wanted. 0 where that is not so: of what all must be, one is enough.
+pub fn least_sign_ins(expect: &Expect, way: &Way) -> usize {
+    let Way::NotAsExpected(field) = way else { return 0 };
+    let answers = expect.answers.read().flat_map(|(at, answers)| {
+        let are = answers.are.0.iter();
+        let are = are.map(move |(outcome, amount)| (format!("expect.answers[{at}].are.{outcome}"), *amount));
+        let unanswered = answers.unanswered.into_iter();
+        are.chain(unanswered.map(move |amount| (format!("expect.answers[{at}].unanswered"), amount)))
+    });
+    let judged = expect.availability.read().flat_map(|(at, one)| {
+        let judged = one.judged.into_iter();
+        judged.map(move |amount| (format!("expect.availability[{at}].judged"), amount))
+    });
+    let found = answers.chain(judged).find(|(name, _)| name == field);
+    let Some((_, Written(amount))) = found.filter(|(_, amount)| amount.0.share) else {
+        return 0;
+    };
+    // The part of them that may be otherwise, at the end that allows less.
+    let ends = [1.0 - amount.least, amount.most].into_iter();
+    let may = ends.filter(|part| (1e-9..1.0 - 1e-9).contains(part));
+    may.fold(None, |least, part| Some(part.min(least.unwrap_or(part))))
+        .map_or(0, |part: f64| (1.0 / part - 1e-9).ceil() as usize)
 }
 
 #[cfg(test)]
@@ -140,5 +173,30 @@ because = "of this test"
         for field in ["expect.answers[7].are.busy", "expect.nothing", "nonsense"] {
             check(Some(field), None);
         }
+    }
+
+    #[test]
+    fn a_share_needs_as_many_sign_ins_as_one_of_them_may_be_otherwise() {
+        let least = |amount: &str| {
+            let text = FILE.replace("signed_in = \"all\"", &format!("signed_in = \"{amount}\""));
+            let expect = parse("f", &text).unwrap().expect;
+            least_sign_ins(
+                &expect,
+                &Way::NotAsExpected("expect.answers[0].are.signed_in".to_owned()),
+            )
+        };
+        for (amount, expected) in [
+            ("all", 0),
+            ("none", 0),
+            (">= 99%", 100),
+            (">= 90%", 10),
+            ("<= 5%", 20),
+            ("<= 5", 0),
+            (">= 3", 0),
+        ] {
+            assert_eq!(least(amount), expected, "{amount}");
+        }
+        let expect = parse("f", FILE).unwrap().expect;
+        assert_eq!(least_sign_ins(&expect, &Way::Violated("I2".to_owned())), 0);
     }
 }

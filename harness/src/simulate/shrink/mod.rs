@@ -18,20 +18,25 @@ use std::time::Duration;
 use postern_kit::digest::sha256;
 
 use self::ddmin::ddmin;
-pub use self::expect::only;
+pub use self::expect::{least_sign_ins, only};
 use self::parts::Kept;
+use crate::report::text::{counted, duration};
 use crate::scenario::{Scenario, parse, text};
 
 /// How far a search goes.
 pub struct Bounds<'a> {
-    /// Most questions to the oracle, beside those that confirm the result.
+    /// Most cases that the oracle is asked about, beside those that confirm the result.
     pub runs: u32,
+    /// So many are asked about together.
+    pub at_once: usize,
+    /// Fewer sign-ins than that are not tried: what is expected of a share of them would fail of itself.
+    pub sign_ins: usize,
     /// Whether the time is over.
     pub over: &'a dyn Fn() -> bool,
 }
 
-/// Says whether a case fails in the way that is sought.
-pub type Oracle<'a, E> = dyn FnMut(&Scenario) -> Result<bool, E> + 'a;
+/// Says of some cases whether each fails in the way that is sought.
+pub type Oracle<'a, E> = dyn FnMut(&[Scenario]) -> Result<Vec<bool>, E> + 'a;
 
 /// How large a case is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,20 +63,17 @@ impl Size {
     }
 }
 
-/// `3 faults, 12 sign-ins, 5 hosts, 1m 3s`
+/// `3 faults, 12 sign-ins, 5 hosts, 1 min 3 s`
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let many = |count: usize| if count == 1 { "" } else { "s" };
-        let seconds = Duration::from_millis(u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX));
+        let many = |count: usize, one: &str| counted(count as u64, one);
         write!(
             f,
-            "{} fault{}, {} sign-in{}, {} hosts, {}",
-            self.faults,
-            many(self.faults),
-            self.sign_ins,
-            many(self.sign_ins),
-            self.hosts,
-            humantime::format_duration(seconds)
+            "{}, {}, {}, {}",
+            many(self.faults, "fault"),
+            many(self.sign_ins, "sign-in"),
+            many(self.hosts, "host"),
+            duration(self.duration)
         )
     }
 }
@@ -141,11 +143,7 @@ pub fn shrink<'a, E>(
     oracle: &'a mut Oracle<'a, E>,
     progress: &'a mut dyn FnMut(u32, &Size),
 ) -> Result<Reached, E> {
-    let mut fails = 0;
-    for _ in 0..CONFIRM {
-        fails += u32::from(oracle(case)?);
-    }
-    match fails {
+    match confirm(case, oracle)? {
         0 => return Ok(Reached::NeverFails),
         CONFIRM => {}
         some => return Ok(Reached::Sometimes(some, CONFIRM)),
@@ -168,34 +166,88 @@ pub fn shrink<'a, E>(
     Ok(Reached::Smaller(Box::new(smaller)))
 }
 
+/// How often a case fails of [`CONFIRM`] times.
+fn confirm<E>(case: &Scenario, oracle: &mut Oracle<'_, E>) -> Result<u32, E> {
+    let fails = oracle(&vec![case.clone(); CONFIRM as usize])?;
+    Ok(fails.into_iter().map(u32::from).sum())
+}
+
+/// What is known of a candidate before the oracle is asked.
+enum Candidate {
+    Known(bool),
+    New(Box<Scenario>, [u8; 32]),
+}
+
 impl<E> Search<'_, E> {
     /// Whether a candidate fails in the same way; it is the best one then.
     fn try_case(&mut self, candidate: Option<Scenario>) -> Result<bool, Stop<E>> {
-        let Some(candidate) = candidate else {
-            return Ok(false);
+        Ok(self.first(vec![candidate])?.is_some())
+    }
+
+    /// Which of some candidates is the first that fails in the same way; it is the best one then.
+    fn first(&mut self, candidates: Vec<Option<Scenario>>) -> Result<Option<usize>, Stop<E>> {
+        let mut candidates: Vec<_> = candidates.into_iter().map(|one| self.look(one)).collect();
+        // Behind one that is known to fail none is needed.
+        let known = candidates
+            .iter()
+            .position(|one| matches!(one, Candidate::Known(true)));
+        candidates.truncate(known.map_or(candidates.len(), |at| at + 1));
+        let left = self.bounds.runs.saturating_sub(self.runs) as usize;
+        let new = candidates.iter().enumerate().filter_map(|(at, one)| match one {
+            Candidate::New(case, digest) => Some((at, case, *digest)),
+            Candidate::Known(_) => None,
+        });
+        let new: Vec<_> = new.collect();
+        if new.is_empty() {
+            return Ok(known);
+        }
+        if left == 0 || (self.bounds.over)() {
+            return Err(Stop::Enough);
+        }
+        let asked: Vec<_> = new
+            .iter()
+            .take(left)
+            .map(|(_, case, _)| (***case).clone())
+            .collect();
+        let fails = (self.oracle)(&asked).map_err(Stop::Failed)?;
+        self.runs += u32::try_from(asked.len()).unwrap_or(u32::MAX);
+        let mut found = None;
+        for ((at, case, digest), same) in new.iter().zip(&fails) {
+            self.known.insert(*digest, *same);
+            if *same && found.is_none() {
+                found = Some(*at);
+                (self.progress)(self.runs, &Size::of(case));
+                self.former
+                    .push(std::mem::replace(&mut self.best, (***case).clone()));
+            }
+        }
+        match found {
+            None if asked.len() < new.len() => Err(Stop::Enough),
+            None => Ok(known),
+            found => Ok(found),
+        }
+    }
+
+    fn look(&self, candidate: Option<Scenario>) -> Candidate {
+        let few = |case: &Scenario| {
+            let count = case.sign_ins.len();
+            count < self.bounds.sign_ins && count < self.best.sign_ins.len()
+        };
+        let Some(candidate) = candidate.filter(|case| !few(case)) else {
+            return Candidate::Known(false);
         };
         // What no file says is no case: an expectation of somebody who is gone, for one.
         let Ok(file) = text(&candidate) else {
-            return Ok(false);
+            return Candidate::Known(false);
         };
         if parse("candidate", &file).is_err() {
-            return Ok(false);
+            return Candidate::Known(false);
         }
         let digest = sha256(file.as_bytes());
-        if let Some(known) = self.known.get(&digest) {
-            return Ok(*known);
+        match self.known.get(&digest) {
+            Some(known) => Candidate::Known(*known),
+            None => Candidate::New(Box::new(candidate), digest),
         }
-        if self.runs >= self.bounds.runs || (self.bounds.over)() {
-            return Err(Stop::Enough);
-        }
-        self.runs += 1;
-        let same = (self.oracle)(&candidate).map_err(Stop::Failed)?;
-        self.known.insert(digest, same);
-        if same {
-            (self.progress)(self.runs, &Size::of(&candidate));
-            self.former.push(std::mem::replace(&mut self.best, candidate));
-        }
-        Ok(same)
     }
 
     /// The smallest part of what `base` has of something.
@@ -204,7 +256,9 @@ impl<E> Search<'_, E> {
         items: Vec<T>,
         with: impl Fn(&[T]) -> Option<Scenario>,
     ) -> Result<(), Stop<E>> {
-        ddmin(items, &mut |part: &[T]| self.try_case(with(part)))?;
+        ddmin(items, self.bounds.at_once, &mut |parts: &[Vec<T>]| {
+            self.first(parts.iter().map(|part| with(part)).collect())
+        })?;
         Ok(())
     }
 
@@ -310,9 +364,16 @@ impl<E> Search<'_, E> {
 
     /// What makes it no smaller, and easier to read.
     fn tidy(&mut self) -> Result<(), Stop<E>> {
-        for at in 0..parts::plainer(&self.best).len() {
-            let candidate = parts::plainer(&self.best).into_iter().nth(at);
-            self.try_case(candidate)?;
+        let mut at = 0;
+        loop {
+            // Of what is left to be tried, on top of what was found by then.
+            let plainer = parts::plainer(&self.best).into_iter().skip(at);
+            let together: Vec<_> = plainer.take(self.bounds.at_once.max(1)).map(Some).collect();
+            let count = together.len();
+            if count == 0 {
+                break;
+            }
+            at += self.first(together)?.map_or(count, |found| found + 1);
         }
         if !self.try_case(Some(parts::only_who_is_needed(&self.best, true)))? {
             self.try_case(Some(parts::only_who_is_needed(&self.best, false)))?;
@@ -331,12 +392,8 @@ impl<E> Search<'_, E> {
     fn confirmed(mut self, complete: bool) -> Result<Smaller, E> {
         let mut unconfirmed = 0;
         while let Some(larger) = self.former.pop() {
-            let mut fails = 0;
-            for _ in 0..CONFIRM {
-                self.runs += 1;
-                fails += u32::from((self.oracle)(&self.best)?);
-            }
-            if fails == CONFIRM {
+            self.runs += CONFIRM;
+            if confirm(&self.best, self.oracle)? == CONFIRM {
                 break;
             }
             unconfirmed += 1;

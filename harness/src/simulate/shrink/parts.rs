@@ -53,7 +53,14 @@ pub(super) fn earlier(base: &Scenario, by: Duration) -> Option<Scenario> {
         .iter_mut()
         .flatten()
         .map(|latency| &mut latency.of);
-    for of in answers.chain(latencies) {
+    let availabilities = less
+        .expect
+        .availability
+        .0
+        .iter_mut()
+        .flatten()
+        .map(|availability| &mut availability.of);
+    for of in answers.chain(latencies).chain(availabilities) {
         for time in [&mut of.from, &mut of.to] {
             *time = time.map(|time| Written(time.0.saturating_sub(by)));
         }

@@ -53,14 +53,27 @@ fn case() -> Scenario {
     Schedule::draw(&scenario, 5).spelled_out(&scenario)
 }
 
+/// Asked about each of several cases.
+fn each(
+    oracle: &mut dyn FnMut(&Scenario) -> bool,
+) -> impl FnMut(&[Scenario]) -> Result<Vec<bool>, Infallible> {
+    |cases: &[Scenario]| Ok(cases.iter().map(&mut *oracle).collect())
+}
+
+fn bounds(runs: u32, over: &dyn Fn() -> bool) -> Bounds<'_> {
+    Bounds {
+        runs,
+        at_once: 1,
+        sign_ins: 0,
+        over,
+    }
+}
+
 fn search(runs: u32, mut oracle: impl FnMut(&Scenario) -> bool) -> (Reached, Vec<Size>) {
     let mut sizes = Vec::new();
-    let mut oracle = |case: &Scenario| Ok::<_, Infallible>(oracle(case));
+    let mut oracle = each(&mut oracle);
     let mut progress = |_, size: &Size| sizes.push(*size);
-    let bounds = Bounds {
-        runs,
-        over: &|| false,
-    };
+    let bounds = bounds(runs, &|| false);
     let Ok(reached) = shrink(&case(), None, bounds, &mut oracle, &mut progress);
     (reached, sizes)
 }
@@ -170,11 +183,9 @@ fn runs_that_run_out_are_said_to() {
 
 #[test]
 fn time_that_is_over_ends_a_search() {
-    let mut oracle = |_: &Scenario| Ok::<_, Infallible>(true);
-    let bounds = Bounds {
-        runs: 1_000,
-        over: &|| true,
-    };
+    let mut always = |_: &Scenario| true;
+    let mut oracle = each(&mut always);
+    let bounds = bounds(1_000, &|| true);
     let Ok(reached) = shrink(&case(), None, bounds, &mut oracle, &mut |_, _| {});
     let found = smaller(reached);
     assert!(!found.complete);
@@ -183,16 +194,13 @@ fn time_that_is_over_ends_a_search() {
 
 #[test]
 fn a_failure_in_the_middle_needs_no_time_after_it() {
-    let mut oracle = |case: &Scenario| Ok::<_, Infallible>(crashes(case));
-    let bounds = Bounds {
-        runs: 1,
-        over: &|| false,
-    };
+    let mut crashes = |case: &Scenario| crashes(case);
+    let mut oracle = each(&mut crashes);
     let mut sizes = Vec::new();
     let Ok(reached) = shrink(
         &case(),
         Some(Duration::from_secs(30)),
-        bounds,
+        bounds(1, &|| false),
         &mut oracle,
         &mut |_, size| {
             sizes.push(*size);
@@ -203,16 +211,48 @@ fn a_failure_in_the_middle_needs_no_time_after_it() {
         Duration::from_secs(100),
         "no run was left"
     );
-    let bounds = Bounds {
-        runs: 3,
-        over: &|| false,
-    };
     let Ok(reached) = shrink(
         &case(),
         Some(Duration::from_secs(30)),
-        bounds,
+        bounds(3, &|| false),
         &mut oracle,
         &mut |_, _| {},
     );
     assert_eq!(smaller(reached).case.duration, Duration::from_secs(31));
+}
+
+#[test]
+fn what_is_found_does_not_depend_on_how_many_are_tried_at_once() {
+    let found = [1, 2, 7].map(|at_once| {
+        let mut fails = |case: &Scenario| crashes(case) && wrong_passwords(case) >= 7;
+        let mut most = 0;
+        let mut oracle = |cases: &[Scenario]| {
+            most = most.max(cases.len());
+            Ok::<_, Infallible>(cases.iter().map(&mut fails).collect())
+        };
+        let bounds = Bounds {
+            at_once,
+            ..bounds(1_000, &|| false)
+        };
+        let Ok(reached) = shrink(&case(), None, bounds, &mut oracle, &mut |_, _| {});
+        (text(&smaller(reached).case).unwrap(), most)
+    });
+    assert_eq!(found[0].0, found[1].0);
+    assert_eq!(found[0].0, found[2].0);
+    // Two confirm together in any case.
+    assert_eq!(found[0].1, 2);
+    assert!(found[2].1 > 2, "{}", found[2].1);
+}
+
+#[test]
+fn no_fewer_sign_ins_are_tried_than_a_share_needs() {
+    let mut always = |_: &Scenario| true;
+    let mut oracle = each(&mut always);
+    let bounds = Bounds {
+        sign_ins: 20,
+        ..bounds(1_000, &|| false)
+    };
+    let Ok(reached) = shrink(&case(), None, bounds, &mut oracle, &mut |_, _| {});
+    let size = Size::of(&smaller(reached).case);
+    assert_eq!((size.faults, size.sign_ins), (0, 20), "{size}");
 }
