@@ -1,6 +1,9 @@
 //! What the numbers of the sign-in log mean, next to where they appear. The log's readers know the numbers from
 //! Microsoft Entra; readers of reports need not.
 
+/// No agent could be given the question.
+pub(super) const NO_AGENT: u32 = 80001;
+
 /// What a number says, in a few words; nothing for 0, and for what no part of ours writes.
 pub(super) fn means(code: u32) -> Option<&'static str> {
     Some(match code {
@@ -11,7 +14,7 @@ pub(super) fn means(code: u32) -> Option<&'static str> {
         80531 => "right password from where the account may not sign in",
         50053 => "too many failures: locked by the directory, or the failure budget is used up",
         90055 => "too much to do",
-        80001 => "no agent could be asked",
+        NO_AGENT => "no agent could be asked",
         80002 => "somebody was asked and did not answer in time",
         80005 => "the connection broke after somebody was asked",
         80007 => "the directory answered something that is no verdict",

@@ -137,6 +137,19 @@ fn a_timeline_says_why_nobody_was_asked() {
     });
     let told = Timeline::of_request(&history, 0).to_string();
     assert!(told.contains("asks nobody: agent2 is drained"), "{told}");
+    // The cloud starts anew, and no agent has come back yet.
+    history.events.push(Event {
+        at: 170 * SECOND,
+        what: What::Down {
+            host: "cloud".to_owned(),
+            clean: false,
+        },
+    });
+    let told = Timeline::of_request(&history, 0).to_string();
+    assert!(
+        told.contains("asks nobody: agent1 is not attached since 170.000 s"),
+        "{told}"
+    );
 }
 
 #[test]

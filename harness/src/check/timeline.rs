@@ -3,11 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::codes::with_meaning;
+use super::codes::{NO_AGENT, with_meaning};
 use super::history::{Bind, BindEnd, History, Logged, Request, What};
 use super::index::{Index, describe};
 use crate::report::text::{duration, moment};
-use crate::scenario::Outcome;
 
 /// What happened around one sign-in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,7 +89,7 @@ impl Timeline {
             .collect();
         for record in ids.iter().filter_map(|id| index.records.get(*id)).flatten() {
             lines.extend(recorded(record));
-            if record.attempts.is_empty() && record.outcome == Outcome::Unavailable {
+            if record.attempts.is_empty() && record.code == NO_AGENT {
                 let why = not_asked(history, request.tenant, record.at);
                 lines.push(line(record.at, "cloud", why));
             }
@@ -202,6 +201,11 @@ fn recorded(record: &Logged) -> Vec<Line> {
     lines
 }
 
+fn detached(agent: &str, why: &str) -> String {
+    let colon = if why.is_empty() { "" } else { ": " };
+    format!("{agent} is not attached any more{colon}{why}")
+}
+
 /// Why a tenant's sign-in came to no agent: how each of them was then.
 fn not_asked(history: &History, tenant: usize, at: Duration) -> String {
     let agents = history.tenants.get(tenant).map(|tenant| tenant.agents.as_slice());
@@ -220,6 +224,8 @@ fn away(history: &History, agent: &str, at: Duration) -> Option<String> {
         match &event.what {
             What::Attached { agent: name } if name == agent => detached = None,
             What::Detached { agent: name, .. } if name == agent => detached = Some(event.at),
+            // Who dies says nothing of its streams.
+            What::Down { host, .. } if host == "cloud" => detached = Some(event.at),
             What::Drained {
                 agent: name,
                 drained: yes,
@@ -284,17 +290,7 @@ fn happened(index: &Index<'_>, what: &What, account: Option<usize>) -> (String, 
             (host, asked)
         }
         What::Attached { agent } => ("cloud".to_owned(), format!("{agent} is attached")),
-        What::Detached { agent, why } => {
-            let why = if why.is_empty() {
-                String::new()
-            } else {
-                format!(": {why}")
-            };
-            (
-                "cloud".to_owned(),
-                format!("{agent} is not attached any more{why}"),
-            )
-        }
+        What::Detached { agent, why } => ("cloud".to_owned(), detached(agent, why)),
         What::Dials { agent, why } => (agent.clone(), format!("is not attached and dials again: {why}")),
         What::Discharged { agent, why } => {
             (agent.clone(), format!("does not count any more: {}", why.says()))

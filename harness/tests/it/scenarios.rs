@@ -150,7 +150,7 @@ fn the_command_tells_good_from_bad_by_its_exit_code() {
     let text = String::from_utf8(bad.stdout).unwrap();
     assert_eq!(bad.status.code(), Some(1), "{text}");
     assert!(
-        text.contains("bad.toml:2:12") && text.contains("3 mistakes in 1 of 1 scenarios"),
+        text.contains("bad.toml:2:12") && text.contains("3 mistakes in 1 of 1 scenario"),
         "{text}"
     );
 

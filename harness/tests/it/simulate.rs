@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use postern_harness::scenario::parse;
+use postern_harness::scenario::{World, parse};
 
 fn postern(args: &[&str], folder: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_postern"))
@@ -39,11 +39,16 @@ fn fragile(folder: &Path) -> PathBuf {
 fn a_simulation_prints_its_seed_first_and_ends_well_when_nothing_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     // A seed whose run is short.
-    let ran = postern(&["simulate", "--seed", "8", "--runs", "1"], folder.path());
+    let reports = tempfile::tempdir().unwrap();
+    let report = |name: &str| reports.path().join(name).display().to_string();
+    let (json, html, junit) = (report("s.json"), report("s.html"), report("s.xml"));
+    let written = ["--json", &json, "--html", &html, "--junit", &junit];
+    let args = ["simulate", "--seed", "8", "--runs", "1"];
+    let ran = postern(&[&args[..], &written].concat(), folder.path());
     let text = said(&ran);
     assert_eq!(text.lines().next(), Some("postern simulate --seed 8"), "{text}");
     assert!(
-        text.contains("ok     seed 8: ") && text.contains("\n1 runs, "),
+        text.contains("ok     seed 8: ") && text.contains("\n1 run, "),
         "{text}"
     );
     assert_eq!(ran.status.code(), Some(0), "{text}");
@@ -52,6 +57,17 @@ fn a_simulation_prints_its_seed_first_and_ends_well_when_nothing_is_wrong() {
         0,
         "a file for a run that went well"
     );
+    let told: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let run = &told["runs"][0];
+    assert_eq!(
+        (&run["seed"], &run["status"]),
+        (&8.into(), &"passed".into()),
+        "{run}"
+    );
+    assert_eq!(run["repeat"], "postern replay 8");
+    assert!(run["series"]["sign_ins"].as_array().unwrap().len() > 100);
+    assert!(std::fs::read_to_string(html).unwrap().contains("<svg"));
+    assert!(std::fs::read_to_string(junit).unwrap().contains("<testcase"));
 }
 
 #[test]
@@ -115,6 +131,11 @@ fn a_file_that_fails_is_replayed_and_made_smaller() {
     );
     assert!(small.contains("kind = \"crash\""), "{small}");
     assert!(text.contains("after:  1 fault, 1 sign-in, 4 hosts, "), "{text}");
+    assert_eq!(
+        case.title,
+        "The expectation answers[0].are.unavailable does not come true, with 1 fault and 1 sign-in"
+    );
+    assert_eq!(case.worlds, [World::Sim]);
 
     // It is a file like any other, and fails in the same way.
     let again = postern(&["scenario", "run", "small.toml", "--seed", "3"], folder.path());

@@ -22,8 +22,8 @@ use crate::report::text;
 
 /// All plots of a run have the same width and the same time under the same pixel.
 const WIDTH: u32 = 960;
-/// Left of the plots, for the numbers of the axis.
-const LEFT: u32 = 64;
+/// Left of the plots, for the numbers of the axis: `1 min 40 s` is the longest.
+const LEFT: u32 = 84;
 /// Right of the plots, for half of the last label.
 const RIGHT: u32 = 24;
 /// Below the plots, for times.

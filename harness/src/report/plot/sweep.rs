@@ -10,8 +10,8 @@ use crate::report::summary::percentile;
 use crate::report::text;
 
 const SIZE: (u32, u32) = (960, 340);
-/// Longest name of a value below the axis; the table has it whole.
-const NAME_MAX: usize = 14;
+/// All names of values below the axis together, in letters; the table has each whole.
+const NAMES_WIDTH: usize = 110;
 /// Names below the axis at most; of more, every so many.
 const NAMES_MAX: usize = 16;
 
@@ -80,7 +80,8 @@ impl Sweep {
             .is_multiple_of(every)
             .then(|| self.names.get(place.round() as usize));
         let name = name.flatten().filter(|_| whole);
-        name.map_or_else(String::new, |name| text::short(&text::line(name), NAME_MAX))
+        let longest = NAMES_WIDTH / self.names.len().clamp(1, NAMES_MAX);
+        name.map_or_else(String::new, |name| text::short(&text::line(name), longest))
     }
 }
 
