@@ -20,7 +20,7 @@ use postern_proto::ids::{AgentId, RequestId};
 use super::people::people;
 use super::{DOMAIN, TENANT, crowd, directory};
 use crate::client::{ClientError, Programme};
-use crate::lab::processes::{Program, ProgramError, QUIET, agent_config, start_agent};
+use crate::lab::processes::{Forest, Program, ProgramError, QUIET, agent_config, start_agent};
 use crate::lab::{Lab, LabError, PartError, TenantPlan, Topology};
 
 /// Agents: enough to lose one and still have a choice.
@@ -109,7 +109,15 @@ impl Live {
             .ok_or(LabError::NoListener(LdapProtection::Ldaps))?;
         let root = folder.join("controller-root.pem");
         std::fs::write(&root, directory.ca_pem().unwrap_or_default())?;
-        let text = agent_config(&enrolled.state, lab.agents(), DOMAIN, ldaps, &root);
+        let text = agent_config(
+            &enrolled.state,
+            lab.agents(),
+            &Forest {
+                domain: DOMAIN.to_owned(),
+                controllers: vec![ldaps],
+                root_file: root,
+            },
+        );
         std::fs::write(folder.join(format!("{name}.toml")), text)?;
         Ok(LiveAgent {
             id: enrolled.id,

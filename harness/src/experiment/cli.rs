@@ -19,10 +19,10 @@ use crate::report::progress::Progress;
 use crate::report::text::counted;
 use crate::report::{Status, Styling, json};
 use crate::run::cli::UNUSABLE;
-use crate::run::runs::{Planned, Source, child, each, quoted, write_file};
+use crate::run::runs::{LIMIT, Planned, Source, child, each, quoted, write_file};
 use crate::run::version;
-use crate::scenario::Mistakes;
 use crate::scenario::cli::text;
+use crate::scenario::{Mistakes, World};
 
 /// Any failure, for the terminal.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -195,7 +195,7 @@ fn carry_out(file: &Path, sweep: &Sweep, seeds: &[u64]) -> Result<Vec<Run>, Fail
     let mut sources = Vec::new();
     for point in &sweep.points {
         // It was right a moment ago.
-        sources.push(Source::read(&scenario, &point.settings)??);
+        sources.push(Source::read(&scenario, &point.settings, World::Sim)??);
     }
     let planned = sources.iter().zip(&sweep.points).flat_map(|(source, point)| {
         let planned = seeds.iter().map(move |seed| Planned { source, seed: *seed });
@@ -204,8 +204,8 @@ fn carry_out(file: &Path, sweep: &Sweep, seeds: &[u64]) -> Result<Vec<Run>, Fail
     let planned: Vec<_> = planned.collect();
     let version = version();
     let progress = Mutex::new(Progress::of(planned.len() as u64));
-    let runs = each(&planned, |(planned, point)| {
-        let report = child(planned, &version)?;
+    let runs = each(&planned, true, |(planned, point)| {
+        let report = child(planned, &version, LIMIT)?;
         progress
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -32,7 +32,7 @@ use zeroize::Zeroizing;
 
 use crate::client::{Browser, ClientError, Programme};
 
-pub use link::{Link, LinkState};
+pub use link::{Link, LinkState, Way};
 pub use page::PageCertificateError;
 pub use part::{Part, PartError};
 pub use recorder::RecordingBus;

@@ -124,7 +124,7 @@ fn honest(
         .collect();
     runs.sort();
     runs.dedup();
-    let seen = each(&runs, |(scenario, seed)| {
+    let seen = each(&runs, true, |(scenario, seed)| {
         broken(ground, &program, scenario, *seed)
     })?;
     let mut well = true;
@@ -160,7 +160,7 @@ fn hunt(ground: &Ground, bug: &Planted, seeds: u64) -> Result<Tried, Failed> {
         running: Duration::ZERO,
     };
     for seed in 1..=seeds {
-        let seen = each(&bug.scenarios, |scenario| {
+        let seen = each(&bug.scenarios, true, |scenario| {
             broken(ground, &program, scenario, seed)
         })?;
         for (scenario, broken) in bug.scenarios.iter().zip(seen) {

@@ -1,4 +1,5 @@
-//! `postern scenario`: runs scenarios in the simulation, a process for each run, and says what came of them.
+//! `postern scenario`: runs scenarios in the simulation or in the lab, a process for each run, and says what came of
+//! them.
 //!
 //! Exit codes: 0 if all was well, 1 if a run was not as it must be, 2 if nothing could be run: a file has mistakes, or
 //! cannot be read.
@@ -7,6 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use postern_kit::clock::monotonic;
@@ -18,6 +20,7 @@ use crate::report::progress::Progress;
 use crate::report::{RunReport, Status, Styling, SuiteReport, html, json, junit, terminal};
 use crate::scenario::cli::{self as files, scenario_files};
 use crate::scenario::set::Setting;
+use crate::scenario::{Scenario, World};
 
 /// Any failure, for the terminal.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -37,7 +40,7 @@ pub struct ScenarioArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs files, and all files of folders, in simulated time, and checks what came of it.
+    /// Runs files, and all files of folders, in simulated time or in the lab, and checks what came of it.
     Run(RunArgs),
     #[command(flatten)]
     Files(files::Command),
@@ -52,6 +55,13 @@ struct RunArgs {
     /// The seed; the same one repeats a run. Drawn and printed first if absent.
     #[arg(long)]
     seed: Option<u64>,
+    /// Where: in simulated time, or with real processes in real time. Of a folder only the files that are for it.
+    #[arg(long, value_enum, default_value_t = World::Sim)]
+    world: World,
+    /// Real time that a run may take, such as `5m`; in the lab on top of its scenario's own. It is ended then, and
+    /// counts as not carried out. A single simulation has no limit: whoever started it can end it.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "20m")]
+    limit: Duration,
     /// So many runs of each file, with this seed and the following ones.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     seeds: u64,
@@ -130,9 +140,18 @@ pub fn run(args: ScenarioArgs, out: &mut (dyn Write + Send)) -> Result<ExitCode,
 }
 
 fn run_all(args: &RunArgs, out: &mut dyn Write) -> Result<ExitCode, Failed> {
-    let Some(sources) = sources(&args.paths, &args.set)? else {
+    if args.world == World::Lab && args.trace.is_some() {
+        return Err("--trace: only the simulated network is traced; expected --world sim with it".into());
+    }
+    let Some(Sources { sources, left_out }) = sources(args)? else {
         return Ok(ExitCode::from(UNUSABLE));
     };
+    if !left_out.is_empty() {
+        tell_left_out(&left_out, args.world, sources.is_empty())?;
+    }
+    if sources.is_empty() {
+        return Ok(ExitCode::from(UNUSABLE));
+    }
     let seed = args.seed.unwrap_or_else(|| below(&SystemRandom, SEEDS));
     let seeds = (0..args.seeds).map(|more| seed.saturating_add(more));
     let seeds: Vec<_> = seeds.collect();
@@ -152,14 +171,14 @@ fn run_all(args: &RunArgs, out: &mut dyn Write) -> Result<ExitCode, Failed> {
                 out.flush()?;
             }
             let trace = args.trace.as_deref().map(std::fs::File::create).transpose()?;
-            vec![here(one, &version(), trace)]
+            vec![here(one, &version(), args.limit, trace)]
         }
         many => {
             if !quiet {
                 writeln!(out, "{} runs, from seed {seed} on\n", many.len())?;
                 out.flush()?;
             }
-            elsewhere(many)?
+            elsewhere(many, args)?
         }
     };
     let suite = SuiteReport {
@@ -180,26 +199,40 @@ fn run_all(args: &RunArgs, out: &mut dyn Write) -> Result<ExitCode, Failed> {
     })
 }
 
-/// All files that the paths mean; none if one of them is of no use, which is told on standard error.
-fn sources(paths: &[PathBuf], settings: &[Setting]) -> Result<Option<Vec<Source>>, Failed> {
-    let mut sources = Vec::new();
-    let mut wrong = Vec::new();
-    for path in paths {
-        match scenario_files(path) {
-            Ok(files) => {
-                for file in files {
-                    match Source::read(&file, settings) {
-                        Ok(Ok(source)) => sources.push(source),
-                        Ok(Err(mistakes)) => wrong.push(mistakes),
-                        Err(error) => wrong.push(format!("{error}\n")),
-                    }
-                }
+/// What is to run, and files of folders that are not for the world.
+struct Sources {
+    sources: Vec<Source>,
+    left_out: Vec<PathBuf>,
+}
+
+/// All files that the paths mean; none if one of them is of no use, which is told on standard error. A file that is
+/// named itself is meant whatever it says it is for.
+fn sources(args: &RunArgs) -> Result<Option<Sources>, Failed> {
+    let (mut sources, mut left_out, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+    for path in &args.paths {
+        let files = match scenario_files(path) {
+            Ok(files) => files,
+            Err(error) => {
+                wrong.push(format!("{error}\n"));
+                continue;
             }
-            Err(error) => wrong.push(format!("{error}\n")),
+        };
+        for file in files {
+            // What cannot be read at all is told below.
+            let for_another = |scenario: &Scenario| !scenario.worlds.contains(&args.world);
+            if file != *path && files::read(&file)?.is_ok_and(|scenario| for_another(&scenario)) {
+                left_out.push(file);
+                continue;
+            }
+            match Source::read(&file, &args.set, args.world) {
+                Ok(Ok(source)) => sources.push(source),
+                Ok(Err(mistakes)) => wrong.push(mistakes),
+                Err(error) => wrong.push(format!("{error}\n")),
+            }
         }
     }
     if wrong.is_empty() {
-        return Ok(Some(sources));
+        return Ok(Some(Sources { sources, left_out }));
     }
     let mut stderr = std::io::stderr();
     wrong
@@ -208,12 +241,30 @@ fn sources(paths: &[PathBuf], settings: &[Setting]) -> Result<Option<Vec<Source>
     Ok(None)
 }
 
+/// Names the files that are not run, on standard error: they are no part of what came of the others.
+fn tell_left_out(files: &[PathBuf], world: World, all: bool) -> std::io::Result<()> {
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "left out, since `worlds` does not name \"{world}\":")?;
+    for file in files {
+        writeln!(stderr, "  {}", file.display())?;
+    }
+    if all {
+        writeln!(
+            stderr,
+            "nothing is left to run; expected a file with `worlds = [\"{world}\"]`"
+        )?;
+    }
+    Ok(())
+}
+
 /// Many runs, a process for each, as many at once as there are cores; their reports in the order of the runs.
-fn elsewhere(planned: &[Planned<'_>]) -> Result<Vec<RunReport>, Failed> {
+fn elsewhere(planned: &[Planned<'_>], args: &RunArgs) -> Result<Vec<RunReport>, Failed> {
     let version = version();
     let progress = Mutex::new(Progress::of(planned.len() as u64));
-    let reports = each(planned, |one| {
-        let report = child(one, &version)?;
+    // A lab has processes of its own, which share all cores.
+    let pinned = args.world == World::Sim;
+    let reports = each(planned, pinned, |one| {
+        let report = child(one, &version, args.limit)?;
         progress
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

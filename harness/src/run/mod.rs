@@ -2,17 +2,20 @@
 //! history, of which others say whether it may be so.
 //!
 //! ```text
-//!   Scenario ──seed──▶ Schedule ──▶ world (simulated) ──▶ History ──▶ checks ──▶ report
+//!   Scenario ──seed──▶ Schedule ──▶ world (simulated, or the lab) ──▶ History ──▶ checks ──▶ report
 //! ```
 //! * [`cli`]: `postern scenario`.
 //! * [`sim`]: over the simulation, in virtual time.
+//! * [`lab`]: over the lab, in real time.
 //! * [`report`]: what a run came to, for people and programmes.
-//! * `runs`: one in this process, many in processes of their own.
+//! * `runs`: one in this process, many in processes of their own; `apart`: such a process.
 //! * `script`: what is done to the world; `seen`: what everybody saw; `clocks`: what wall clocks that were
 //!   moved say of the time.
 
+pub(crate) mod apart;
 pub mod cli;
 mod clocks;
+pub mod lab;
 pub mod report;
 pub(crate) mod runs;
 mod script;

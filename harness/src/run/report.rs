@@ -19,6 +19,8 @@ pub struct Frame {
     pub file: String,
     /// The scenario as it is written, for expectations in the words of their file.
     pub text: String,
+    /// Where it ran.
+    pub world: World,
     /// The seed that everything was drawn from.
     pub seed: u64,
     /// What ran: the version, and the commit where it is known.
@@ -81,7 +83,7 @@ fn blank(frame: &Frame, scenario: &Scenario) -> RunReport {
         about: scenario.about.clone(),
         file: frame.file.clone(),
         suite: folder.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-        world: World::Sim,
+        world: frame.world,
         seed: frame.seed,
         version: frame.version.clone(),
         virtual_duration: scenario.duration,

@@ -2,18 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Process, Stdio};
+use std::process::Command as Process;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use postern_kit::clock::monotonic;
 use postern_kit::telemetry::chain;
 
+use super::apart::within;
 use super::report::{Frame, not_carried_out, report};
-use super::sim;
+use super::{lab, sim};
 use crate::report::{RunReport, SuiteReport};
 use crate::scenario::set::{Setting, set};
-use crate::scenario::{Mistakes, Scenario, Schedule, cli as files, parse};
+use crate::scenario::{Mistakes, Scenario, Schedule, World, cli as files, parse_for};
 use crate::sim::stay_on;
 
 /// Any failure, for the terminal.
@@ -22,44 +23,53 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 /// Characters at the end of what a process said before it died that are told.
 const LAST_WORDS: usize = 2000;
 
+/// Real time that a run may take, if nobody says otherwise: several times what the largest takes on a busy machine.
+/// In the lab it comes on top of the scenario's own time.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// On top of that for a process that is to notice itself that its time is over.
+const OWN_END: Duration = Duration::from_secs(15);
+
 /// A scenario's file that has no mistakes, with fields that were given other values.
 pub(crate) struct Source {
     pub(crate) file: PathBuf,
+    world: World,
     settings: Vec<Setting>,
     text: String,
     scenario: Scenario,
 }
 
 impl Source {
-    /// Reads it.
+    /// Reads it, to be carried out in this world.
     ///
     /// # Errors
     /// Outside: it cannot be read. Inside: what is wrong with it, for the terminal.
-    pub(crate) fn read(file: &Path, settings: &[Setting]) -> Result<Result<Self, String>, Failed> {
+    pub(crate) fn read(
+        file: &Path,
+        settings: &[Setting],
+        world: World,
+    ) -> Result<Result<Self, String>, Failed> {
         let name = file.display().to_string();
         let text = files::text(file)?;
-        Ok(match parse(&name, &text) {
-            Err(mistakes) => Err(mistakes.render(false)),
-            Ok(scenario) if settings.is_empty() => Ok(Self::of(file, settings, text, scenario)),
-            Ok(_) => match changed(&text, settings) {
-                Ok((text, scenario)) => Ok(Self::of(file, settings, text, scenario)),
-                Err(problem) => Err(format!("{name}: {problem}\n")),
-            },
-        })
-    }
-
-    fn of(file: &Path, settings: &[Setting], text: String, scenario: Scenario) -> Self {
-        Self {
+        let source = |(text, scenario)| Self {
             file: file.to_owned(),
+            world,
             settings: settings.to_owned(),
             text,
             scenario,
-        }
+        };
+        Ok(match parse_for(&name, &text, Some(world)) {
+            Err(mistakes) => Err(mistakes.render(false)),
+            Ok(scenario) if settings.is_empty() => Ok(source((text, scenario))),
+            Ok(_) => changed(&text, settings, world)
+                .map(source)
+                .map_err(|problem| format!("{name}: {problem}\n")),
+        })
     }
 }
 
 /// A right file with other values.
-fn changed(text: &str, settings: &[Setting]) -> Result<(String, Scenario), String> {
+fn changed(text: &str, settings: &[Setting], world: World) -> Result<(String, Scenario), String> {
     let mut table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
     for setting in settings {
         set(&mut table, setting).map_err(|problem| format!("--set {setting}: {problem}"))?;
@@ -80,7 +90,7 @@ fn changed(text: &str, settings: &[Setting]) -> Result<(String, Scenario), Strin
             lines.collect::<String>()
         )
     };
-    let scenario = parse("scenario", &text).map_err(told)?;
+    let scenario = parse_for("scenario", &text, Some(world)).map_err(told)?;
     Ok((text, scenario))
 }
 
@@ -94,7 +104,11 @@ impl Planned<'_> {
     /// What repeats it, as the arguments of a shell.
     pub(crate) fn repeat(&self) -> String {
         let mut line = format!(
-            "postern scenario run {}",
+            "postern scenario run {}{}",
+            match self.source.world {
+                World::Sim => "",
+                World::Lab => "--world lab ",
+            },
             quoted(&self.source.file.display().to_string())
         );
         for setting in &self.source.settings {
@@ -108,6 +122,7 @@ impl Planned<'_> {
         Frame {
             file: self.source.file.display().to_string(),
             text: self.source.text.clone(),
+            world: self.source.world,
             seed: self.seed,
             version: version.to_owned(),
             wall: Duration::ZERO,
@@ -125,70 +140,86 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
-/// One run, in this process, which must not have simulated before.
-pub(crate) fn here(planned: &Planned<'_>, version: &str, trace: Option<std::fs::File>) -> RunReport {
+/// One run, in this process, which must not have simulated before. In the lab it ends by itself after `limit`.
+pub(crate) fn here(
+    planned: &Planned<'_>,
+    version: &str,
+    limit: Duration,
+    trace: Option<std::fs::File>,
+) -> RunReport {
     let scenario = &planned.source.scenario;
     let schedule = Schedule::draw(scenario, planned.seed);
     let began = monotonic();
-    let ran = sim::run(scenario, &schedule, trace);
+    let ran = match planned.source.world {
+        World::Sim => sim::run(scenario, &schedule, trace).map_err(|error| chain(&error)),
+        World::Lab => lab::run(scenario, &schedule, limit).map_err(|error| chain(&error)),
+    };
     let frame = Frame {
         wall: monotonic().saturating_duration_since(began),
         ..planned.frame(version)
     };
     match ran {
         Ok(ran) => report(&frame, scenario, &schedule, &ran),
-        Err(error) => not_carried_out(&frame, scenario, &chain(&error)),
+        Err(why) => not_carried_out(&frame, scenario, &why),
     }
 }
 
-/// A run in a process of its own, which hands its report over as JSON.
-pub(crate) fn child(planned: &Planned<'_>, version: &str) -> Result<RunReport, Failed> {
+/// A run in a process of its own, which hands its report over as JSON, and is ended if it takes longer than `limit`.
+pub(crate) fn child(planned: &Planned<'_>, version: &str, limit: Duration) -> Result<RunReport, Failed> {
     let began = monotonic();
-    let ran = Process::new(std::env::current_exe()?)
-        .args([
-            "scenario",
-            "run",
-            "--json",
-            "-",
-            "--seed",
-            &planned.seed.to_string(),
-        ])
-        .args(
-            planned
-                .source
-                .settings
-                .iter()
-                .map(|setting| format!("--set={setting}")),
-        )
-        .arg(&planned.source.file)
-        .stdin(Stdio::null())
-        .output()?;
-    let read = serde_json::from_slice::<SuiteReport>(&ran.stdout);
+    let source = planned.source;
+    let mut process = Process::new(std::env::current_exe()?);
+    process
+        .args(["scenario", "run", "--json", "-"])
+        .arg(format!("--seed={}", planned.seed))
+        .arg(format!("--world={}", source.world))
+        .arg(format!("--limit={}", humantime::format_duration(limit)))
+        .args(source.settings.iter().map(|setting| format!("--set={setting}")))
+        .arg(&source.file);
+    let time = match source.world {
+        World::Sim => limit,
+        World::Lab => source.scenario.duration + limit + OWN_END,
+    };
+    let ran = within(time, &mut process)?;
+    let not_carried_out = |why: &str| {
+        let frame = Frame {
+            wall: monotonic().saturating_duration_since(began),
+            ..planned.frame(version)
+        };
+        not_carried_out(&frame, &source.scenario, why)
+    };
+    let Some(ran) = ran else {
+        let time = humantime::format_duration(time);
+        return Ok(not_carried_out(&format!(
+            "It did not end within {time} of real time (--limit)."
+        )));
+    };
+    let read = serde_json::from_str::<SuiteReport>(&ran.out);
     match read.map(|suite| suite.runs) {
         Ok(mut runs) if runs.len() == 1 => Ok(RunReport {
             version: version.to_owned(),
             ..runs.swap_remove(0)
         }),
         Ok(_) | Err(_) => {
-            let said = String::from_utf8_lossy(&ran.stderr);
-            let from = said.len().saturating_sub(LAST_WORDS);
-            let said = said.get(said.floor_char_boundary(from)..).unwrap_or_default();
-            let frame = Frame {
-                wall: monotonic().saturating_duration_since(began),
-                ..planned.frame(version)
-            };
+            let from = ran.err.len().saturating_sub(LAST_WORDS);
+            let said = ran
+                .err
+                .get(ran.err.floor_char_boundary(from)..)
+                .unwrap_or_default();
             let why = format!("Its process ended with {}. It said: {}", ran.status, said.trim());
-            Ok(not_carried_out(&frame, &planned.source.scenario, &why))
+            Ok(not_carried_out(&why))
         }
     }
 }
 
-/// Does something for each of many things, as many at once as there are cores; what came of it in their order.
+/// Does something for each of many things, as many at once as there are cores, each on a core of its own if its
+/// processes are `pinned`; what came of it in their order.
 ///
 /// # Errors
 /// The first that there was; what had not begun by then is not done.
 pub(crate) fn each<T: Sync, R: Send>(
     things: &[T],
+    pinned: bool,
     work: impl Fn(&T) -> Result<R, Failed> + Sync,
 ) -> Result<Vec<R>, Failed> {
     let next = Mutex::new(things.iter().enumerate());
@@ -213,7 +244,9 @@ pub(crate) fn each<T: Sync, R: Send>(
     std::thread::scope(|scope| {
         for number in 0..workers.min(things.len()) {
             scope.spawn(move || {
-                own_core(number);
+                if pinned {
+                    own_core(number);
+                }
                 worker();
             });
         }

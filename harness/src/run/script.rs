@@ -60,7 +60,8 @@ impl<'a> Script<'a> {
         (!found.latency.is_zero()).then(|| slow.into())
     }
 
-    fn usual_latency(&self, [a, b]: &[String; 2]) -> Duration {
+    /// How long a message between two hosts takes when nothing is wrong.
+    pub(super) fn usual_latency(&self, [a, b]: &[String; 2]) -> Duration {
         let is_meant = |link: &&crate::scenario::Link| link.between.contains(a) && link.between.contains(b);
         let link = self.scenario.links.iter().find(is_meant);
         link.map_or(self.scenario.latency, |link| link.latency)

@@ -1,11 +1,10 @@
-//! What clients, the cloud's log and the directories' journals saw of a simulated run, as a history on one
-//! clock.
+//! What clients, the cloud's log and the directories' journals saw of a run, as a history on one clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use postern_cloud::sign_in::{AttemptRecord, Record};
-use postern_directory_mock::{BindOutcome, BindRecord};
+use postern_directory_mock::{BindOutcome, BindRecord, DirectoryHandle};
 use postern_kit::clock::Timestamp;
 use postern_proto::ids::{AgentId, TenantId};
 use postern_proto::wire::signin::sign_in_response::Outcome as Wire;
@@ -13,14 +12,54 @@ use uuid::Uuid;
 
 use super::clocks::Clock;
 use super::script::Script;
+use crate::canary::Leak;
 use crate::check::{
     Answer, Bind, BindEnd, Event, Given, History, Logged, LoggedAttempt, Lost, Request, What, WhyLost,
 };
 use crate::scenario::{Action as Due, Arrival, Deed, Outcome, Scenario, Schedule, Trouble};
-use crate::sim::{Answer as Seen, Heard, Observation, SimError, Stream, Watch, World};
+use crate::sim::{Answer as Seen, Asked, Heard, SimError, Stream, Taken};
 
 /// The cloud's host.
 const CLOUD: &str = "cloud";
+
+/// What a world has to show after a run. Times count from the run's start.
+pub(super) struct Sight {
+    /// When the run ended.
+    pub(super) ended: Duration,
+    /// How long before its start everything was set up.
+    pub(super) before: Duration,
+    /// How far times of different observers may differ.
+    pub(super) slack: Duration,
+    /// What an exact wall clock showed at its start.
+    pub(super) start: Timestamp,
+    /// What was asked of the cloud's administrators.
+    pub(super) asked: Vec<Asked>,
+    /// What became of the schedule's arrivals, in their order.
+    pub(super) sign_ins: Vec<Seeing>,
+    /// The host of each agent, by all ids that it ever had.
+    pub(super) agents: BTreeMap<AgentId, String>,
+    /// The places of the tenants.
+    pub(super) tenants: BTreeMap<TenantId, usize>,
+    /// The cloud's sign-in log, newest first.
+    pub(super) log: Vec<Record>,
+    /// When which agent took which request, if they were looked at.
+    pub(super) taken: Option<Vec<Taken>>,
+    /// What was said of agents' streams.
+    pub(super) heard: Vec<Heard>,
+    /// Passwords where none may be.
+    pub(super) leaks: Vec<Leak>,
+    /// The tenants' directories, each with when its binds were noted.
+    pub(super) directories: Vec<(DirectoryHandle, Vec<Duration>)>,
+}
+
+/// A sign-in as its client saw it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seeing {
+    /// When it was sent; never, if its client was down then.
+    pub(super) sent: Option<Duration>,
+    /// When it was answered, and how.
+    pub(super) answered: Option<(Duration, Seen)>,
+}
 
 /// The outcome as scenarios call it.
 fn outcome(wire: Wire) -> Option<Outcome> {
@@ -31,31 +70,26 @@ fn outcome(wire: Wire) -> Option<Outcome> {
 /// Everything.
 ///
 /// # Errors
-/// [`SimError`] if the cloud does not show its log, or something is called what nobody calls it.
+/// [`SimError`] if something is called what nobody calls it.
 pub(super) fn history(
     scenario: &Scenario,
     schedule: &Schedule,
     script: &Script<'_>,
-    world: &mut World,
-    watch: &Watch,
+    sight: Sight,
 ) -> Result<History, SimError> {
     let mut history = History::of(scenario);
-    history.ended = world.now();
-    history.before = world.began();
+    history.ended = sight.ended;
+    history.before = sight.before;
+    history.slack = sight.slack;
     history.events = events(&history, schedule, script);
-    history.events.extend(administered(&history, world));
-    history.events.extend(streams(watch, world));
+    history.events.extend(administered(&history, &sight.asked));
+    history.events.extend(streams(&sight.heard, &sight.agents));
     history.events.sort_by_key(|event| event.at);
-    let seen = world.observations();
-    for (arrival, seen) in schedule.arrivals.iter().zip(&seen) {
+    for (arrival, seen) in schedule.arrivals.iter().zip(&sight.sign_ins) {
         history.requests.extend(request(&history, arrival, seen)?);
     }
-    let start = world.wall(Duration::ZERO);
-    let (cloud, agents) = (Clock::of(schedule, CLOUD), world.agents_by_id());
-    let mut tenants = BTreeMap::new();
-    for (at, tenant) in scenario.tenants.iter().enumerate() {
-        tenants.insert(world.tenant(&tenant.name)?, at);
-    }
+    history.requests.sort_by_key(|request| request.sent);
+    let cloud = Clock::of(schedule, CLOUD);
     let names: BTreeMap<_, _> = (history.accounts.iter().enumerate())
         .map(|(at, account)| ((account.tenant, account.username.clone()), at))
         .collect();
@@ -65,27 +99,25 @@ pub(super) fn history(
     });
     let sent: BTreeMap<_, _> = answers.collect();
     // Oldest first.
-    for record in world.sign_ins()?.iter().rev() {
-        let tenant = record.tenant.and_then(|id: TenantId| tenants.get(&id).copied());
+    for record in sight.log.iter().rev() {
+        let tenant = record.tenant.and_then(|id| sight.tenants.get(&id).copied());
         let account = tenant.and_then(|tenant| names.get(&(tenant, record.username.clone())).copied());
-        let shown = since(start, record.at);
+        let shown = since(sight.start, record.at);
         let at = match sent.get(&record.request.to_string()) {
             Some(sent) => cloud.time_near(shown, *sent),
             None => cloud.time(shown),
         };
-        let logged = logged(record, at, tenant, account, &agents)?;
+        let logged = logged(record, at, tenant, account, &sight.agents)?;
         history.log.push(logged);
     }
-    history.given = given(&history, watch, world.began());
-    history.leaks = world.leaks()?;
-    for (at, tenant) in scenario.tenants.iter().enumerate() {
-        let directory = world.directory(&tenant.name)?;
+    history.given = given(&history, sight.taken);
+    history.leaks = sight.leaks;
+    for ((at, tenant), (directory, noted)) in scenario.tenants.iter().enumerate().zip(&sight.directories) {
         let objects: BTreeMap<Uuid, usize> = (history.accounts.iter().enumerate())
             .filter(|(_, account)| account.tenant == at)
             .filter_map(|(place, account)| Some((directory.guid_of(&account.person.to_string())?, place)))
             .collect();
         let journal = directory.journal().all();
-        let noted = world.bind_times(&tenant.name);
         // The journal may have forgotten the first ones.
         let noted = noted
             .get(noted.len().saturating_sub(journal.len())..)
@@ -97,7 +129,7 @@ pub(super) fn history(
             .map_or("", |controller| &controller.name);
         let clock = Clock::of(schedule, first);
         for (record, noted) in journal.iter().zip(noted) {
-            let at = clock.time_near(since(start, record.at), *noted);
+            let at = clock.time_near(since(sight.start, record.at), *noted);
             history.binds.push(bind(record, at, &objects));
         }
     }
@@ -107,7 +139,7 @@ pub(super) fn history(
 
 /// Which requests agents got: by their own word, or by the cloud's log where theirs are not looked at. Whose they
 /// were, the client knows, or the log.
-fn given(history: &History, watch: &Watch, start: Duration) -> Vec<Given> {
+fn given(history: &History, taken: Option<Vec<Taken>>) -> Vec<Given> {
     let of_log = history
         .log
         .iter()
@@ -120,25 +152,23 @@ fn given(history: &History, watch: &Watch, start: Duration) -> Vec<Given> {
     let logged = || {
         let attempts = history.log.iter().flat_map(|record| {
             let attempts = record.attempts.iter();
-            attempts.map(move |attempt| (record.at, attempt.agent.clone(), record.request.clone()))
+            attempts.map(move |attempt| Taken {
+                at: record.at,
+                host: attempt.agent.clone(),
+                request: record.request.clone(),
+            })
         });
         attempts.collect()
     };
-    let taken: Vec<(Duration, String, String)> = match watch.taken() {
-        None => logged(),
-        Some(taken) => taken
-            .into_iter()
-            .map(|taken| (taken.at.saturating_sub(start), taken.host, taken.request))
-            .collect(),
-    };
-    let whose = |(at, agent, request): (Duration, String, String)| {
+    let taken = taken.unwrap_or_else(logged);
+    let whose = |taken: Taken| {
         // Of a sign-in that was lost with the cloud nobody knows any more.
-        let tenant = *tenants.get(request.as_str())?;
+        let tenant = *tenants.get(taken.request.as_str())?;
         Some(Given {
-            at,
-            agent,
+            at: taken.at,
+            agent: taken.host,
             tenant,
-            request,
+            request: taken.request,
         })
     };
     taken.into_iter().filter_map(whose).collect()
@@ -158,7 +188,7 @@ fn unknown(field: &'static str, value: &str) -> SimError {
 }
 
 /// A sign-in; none if its client was down when it was to be sent.
-fn request(history: &History, arrival: &Arrival, seen: &Observation) -> Result<Option<Request>, SimError> {
+fn request(history: &History, arrival: &Arrival, seen: &Seeing) -> Result<Option<Request>, SimError> {
     let Some(sent) = seen.sent else {
         return Ok(None);
     };
@@ -327,9 +357,9 @@ fn events(history: &History, schedule: &Schedule, script: &Script<'_>) -> Vec<Ev
 }
 
 /// What administrators of the cloud were asked to do, and did.
-fn administered(history: &History, world: &World) -> Vec<Event> {
+fn administered(history: &History, all_asked: &[Asked]) -> Vec<Event> {
     let mut all = Vec::new();
-    for asked in world.asked() {
+    for asked in all_asked {
         let what = match &asked.what {
             crate::sim::Action::Drain { host, drained } => Some(What::Drained {
                 agent: host.clone(),
@@ -353,26 +383,24 @@ fn administered(history: &History, world: &World) -> Vec<Event> {
 }
 
 /// What cloud and agents said of the agents' streams, from the world's start on.
-fn streams(watch: &Watch, world: &World) -> Vec<Event> {
-    let (hosts, began) = (world.agents_by_id(), world.began());
-    let event = |heard: Heard| {
-        let at = heard.at.checked_sub(began)?;
+fn streams(all: &[Heard], hosts: &BTreeMap<AgentId, String>) -> Vec<Event> {
+    let event = |heard: &Heard| {
         let known = |id: &String| hosts.get(&id.parse().ok()?).cloned();
-        let what = match (heard.agent, heard.what) {
-            (Some(id), Stream::Stands) => What::Attached { agent: known(&id)? },
+        let what = match (&heard.agent, &heard.what) {
+            (Some(id), Stream::Stands) => What::Attached { agent: known(id)? },
             (Some(id), Stream::Ended(why)) => What::Detached {
-                agent: known(&id)?,
-                why,
+                agent: known(id)?,
+                why: why.clone(),
             },
             (None, Stream::Ended(why)) => What::Dials {
-                agent: heard.host,
-                why,
+                agent: heard.host.clone(),
+                why: why.clone(),
             },
             (None, Stream::Stands) => return None,
         };
-        Some(Event { at, what })
+        Some(Event { at: heard.at, what })
     };
-    watch.heard().into_iter().filter_map(event).collect()
+    all.iter().filter_map(event).collect()
 }
 
 /// What an action brings beside itself.

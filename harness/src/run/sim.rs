@@ -1,5 +1,6 @@
 //! A scenario in the simulation.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use postern_cloud::config::LOG_KEEP_DEFAULT;
 use postern_directory_mock::{AccountState, Directory, Flavour, Policy, User};
 
 use super::script::Script;
-use super::seen;
+use super::seen::{self, Seeing, Sight};
 use crate::canary::Canary;
 use crate::check::History;
 use crate::scenario::{Arrival, Attempted, PASSWORD_MARK, Person, Scenario, Schedule, State, Tenant};
 use crate::sim::{
-    AgentPlan, Arrival as Planned, Latency, Link, Secret, SimError, TenantPlan, Topology, Typed, Watch, World,
+    AgentPlan, Arrival as Planned, Heard, Latency, Link, Observation, Secret, SimError, Taken, TenantPlan,
+    Topology, Typed, Watch, World,
 };
 
 /// How far time moves at once.
@@ -67,13 +69,57 @@ pub fn run(scenario: &Scenario, schedule: &Schedule, trace: Option<File>) -> Res
     )?;
     world.run_until(scenario.duration)?;
     world.settle(SETTLE_WAIT)?;
-    let history = seen::history(scenario, schedule, &script, &mut world, &watch)?;
+    let sight = sight(scenario, &mut world, &watch)?;
+    let history = seen::history(scenario, schedule, &script, sight)?;
     Ok(Ran {
         history,
         digest: world.digest(),
         failures: world.failures(),
         hosts: world.host_names().map(str::to_owned).collect(),
         start: world.began(),
+    })
+}
+
+/// What everybody saw.
+fn sight(scenario: &Scenario, world: &mut World, watch: &Watch) -> Result<Sight, SimError> {
+    let (ended, asked, sign_ins) = (world.now(), world.asked(), world.observations());
+    // Takes some time, in which more may be seen.
+    let log = world.sign_ins()?;
+    let (mut tenants, mut directories) = (BTreeMap::new(), Vec::new());
+    for (at, tenant) in scenario.tenants.iter().enumerate() {
+        tenants.insert(world.tenant(&tenant.name)?, at);
+        let noted = world.bind_times(&tenant.name).to_vec();
+        directories.push((world.directory(&tenant.name)?.clone(), noted));
+    }
+    let seeing = |one: Observation| Seeing {
+        sent: one.sent,
+        answered: one.answered,
+    };
+    let taken = watch.taken().map(|all| {
+        let since_start = |taken: Taken| Taken {
+            at: taken.at.saturating_sub(world.began()),
+            ..taken
+        };
+        all.into_iter().map(since_start).collect()
+    });
+    let heard = watch.heard().into_iter().filter_map(|heard| {
+        let at = heard.at.checked_sub(world.began())?;
+        Some(Heard { at, ..heard })
+    });
+    Ok(Sight {
+        ended,
+        heard: heard.collect(),
+        before: world.began(),
+        slack: Duration::ZERO,
+        start: world.wall(Duration::ZERO),
+        asked,
+        sign_ins: sign_ins.into_iter().map(seeing).collect(),
+        agents: world.agents_by_id(),
+        tenants,
+        taken,
+        log,
+        leaks: world.leaks()?,
+        directories,
     })
 }
 
@@ -104,6 +150,31 @@ fn topology(scenario: &Scenario, seed: u64) -> Topology {
 }
 
 fn tenant(tenant: &Tenant, seed: u64) -> TenantPlan {
+    let place = |name: &String| {
+        tenant
+            .controllers
+            .iter()
+            .position(|controller| controller.name == *name)
+    };
+    let agents = tenant.agents.iter().map(|agent| AgentPlan {
+        controllers: agent.controllers.iter().filter_map(place).collect(),
+    });
+    TenantPlan {
+        name: tenant.name.clone(),
+        tell_locked: tenant.tell_locked,
+        directory: directory(tenant, seed),
+        controllers: tenant.controllers.len(),
+        flavour: FLAVOUR,
+        agents: agents.collect(),
+        timeouts: Timeouts::default(),
+    }
+}
+
+/// Whose habits controllers have.
+pub(super) const FLAVOUR: Flavour = Flavour::Windows;
+
+/// A tenant's directory with everybody in it, of the run of `seed`.
+pub(super) fn directory(tenant: &Tenant, seed: u64) -> Directory {
     let netbios: String = tenant
         .name
         .to_uppercase()
@@ -123,27 +194,10 @@ fn tenant(tenant: &Tenant, seed: u64) -> TenantPlan {
             .upn(&tenant.username(person))
             .state(state(person.state))
     };
-    let place = |name: &String| {
-        tenant
-            .controllers
-            .iter()
-            .position(|controller| controller.name == *name)
-    };
-    let agents = tenant.agents.iter().map(|agent| AgentPlan {
-        controllers: agent.controllers.iter().filter_map(place).collect(),
-    });
-    TenantPlan {
-        name: tenant.name.clone(),
-        tell_locked: tenant.tell_locked,
-        directory: Directory::builder(&tenant.domain, &netbios)
-            .policy(policy)
-            .users(tenant.people().map(user))
-            .build(),
-        controllers: tenant.controllers.len(),
-        flavour: Flavour::Windows,
-        agents: agents.collect(),
-        timeouts: Timeouts::default(),
-    }
+    Directory::builder(&tenant.domain, &netbios)
+        .policy(policy)
+        .users(tenant.people().map(user))
+        .build()
 }
 
 pub(super) fn state(state: State) -> AccountState {

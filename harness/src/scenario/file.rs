@@ -21,7 +21,7 @@ pub struct File {
     pub title: Option<String>,
     /// What it is good for, and where its expectations come from.
     pub about: Option<String>,
-    /// Where it can run; everywhere if that is not said.
+    /// Which worlds it is for; the simulation alone if that is not said. In the lab time is real.
     pub worlds: Option<Vec<World>>,
     /// How long it goes on.
     #[schemars(required)]

@@ -1,5 +1,5 @@
 //! Scenarios: stories that the whole system goes through, written down as data, so that whoever can read
-//! English can read and write them, and one file runs in the simulation and on real sockets.
+//! English can read and write them, and one file runs in the simulation and, where that makes sense, on real sockets.
 //!
 //! ```text
 //!   text ──shape──▶ file (as written) ──meaning──▶ Scenario (as meant) ──seed──▶ Schedule
@@ -54,6 +54,14 @@ const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// # Errors
 /// All [`Mistakes`] at once.
 pub fn parse(file: &str, text: &str) -> Result<Scenario, Mistakes> {
+    parse_for(file, text, None)
+}
+
+/// The same for a run in the world that is `asked` for, whichever the file is for: what cannot be there is a mistake.
+///
+/// # Errors
+/// All [`Mistakes`] at once.
+pub fn parse_for(file: &str, text: &str, asked: Option<World>) -> Result<Scenario, Mistakes> {
     if text.len() > BYTES_MAX {
         let mistake = Mistake {
             at: 0..0,
@@ -65,11 +73,11 @@ pub fn parse(file: &str, text: &str) -> Result<Scenario, Mistakes> {
     }
     let wrong = |mistakes| Mistakes::new(file, text, mistakes);
     let schema = schema::value();
-    let read = Read::with(text, &schema, StandIn::First).map_err(wrong)?;
+    let read = Read::with(text, &schema, StandIn::First, asked).map_err(wrong)?;
     let mut mistakes = read.shape;
     let mut meant = read.meaning;
     if !mistakes.is_empty() {
-        let other = Read::with(text, &schema, StandIn::Last).map_err(wrong)?;
+        let other = Read::with(text, &schema, StandIn::Last, asked).map_err(wrong)?;
         meant.retain(|mistake| {
             let of_a_stand_in = read.stood_in.iter().any(|path| is_inside(&mistake.field, path));
             // What is missing in it may be what could not be read.
@@ -100,7 +108,12 @@ struct Read {
 impl Read {
     /// # Errors
     /// Mistakes that leave nothing to be read.
-    fn with(text: &str, schema: &serde_json::Value, stand_in: StandIn) -> Result<Self, Vec<Mistake>> {
+    fn with(
+        text: &str,
+        schema: &serde_json::Value,
+        stand_in: StandIn,
+        asked: Option<World>,
+    ) -> Result<Self, Vec<Mistake>> {
         let shaped = shape::check_with(text, schema, Some(stand_in))?;
         let mut shape = shaped.mistakes;
         let file: file::File = match serde_json::from_value(shaped.value) {
@@ -116,7 +129,7 @@ impl Read {
                 return Err(shape);
             }
         };
-        let (scenario, meaning) = meaning::read(file, &shaped.places, &shape);
+        let (scenario, meaning) = meaning::read(file, &shaped.places, &shape, asked);
         Ok(Self {
             scenario,
             shape,

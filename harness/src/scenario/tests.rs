@@ -82,7 +82,7 @@ fn check(old: &str, new: &str, expected: &[&str]) {
 #[test]
 fn a_good_file_is_read_with_defaults() {
     let scenario = parse("f", GOOD).unwrap();
-    assert_eq!(scenario.worlds, [World::Sim, World::Lab]);
+    assert_eq!(scenario.worlds, [World::Sim]);
     assert_eq!(scenario.limits, postern_cloud::config::Limits::default());
     let tenant = &scenario.tenants[0];
     assert_eq!(tenant.domain, "contoso.example.test");
@@ -202,6 +202,39 @@ fn what_is_not_known_is_said_with_what_was_meant() {
             "expect.answers[0].of: nobody sends such",
         ],
     );
+}
+
+#[test]
+fn what_the_lab_cannot_do_is_refused_where_the_lab_is_asked_for() {
+    let text = GOOD.replace(
+        "[[load]]",
+        "[[fault]]\nat = \"1s\"\nkind = \"clock\"\nhost = \"cloud\"\nby = \"+1s\"\n\
+         [[fault]]\nat = \"2s\"\nkind = \"crash\"\nhost = \"client1\"\n\
+         [[load]]",
+    );
+    let text = text.replace("crash_agent = 1", "crash_agent = 1, slow_store = 1");
+    parse("f", &text).unwrap();
+    let for_lab = format!("worlds = [\"sim\", \"lab\"]\n{text}");
+    for (text, asked) in [(&text, Some(World::Lab)), (&for_lab, None)] {
+        let found = parse_for("f", text, asked).unwrap_err();
+        let seen: Vec<_> = (found.all().iter())
+            .map(|mistake| (mistake.field.as_str(), found.position(mistake).0))
+            .collect();
+        let line_of = |what: &str| text.lines().position(|line| line.contains(what)).unwrap() + 1;
+        let expected = [
+            ("fault[0].kind", line_of("\"clock\"")),
+            ("fault[1].host", line_of("\"client1\"")),
+            ("nemesis.weights.slow_store", line_of("slow_store")),
+        ];
+        let mut sorted = expected.to_vec();
+        sorted.sort_by_key(|(_, line)| *line);
+        assert_eq!(seen, sorted);
+        assert!(
+            found
+                .to_string()
+                .contains("`clock` sets the clock of one host, which the lab cannot do")
+        );
+    }
 }
 
 #[test]

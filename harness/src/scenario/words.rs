@@ -15,12 +15,14 @@ fn written(value: &impl Serialize) -> String {
 }
 
 /// Where a scenario can run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum World {
     /// In virtual time, on a simulated network, from one seed.
     Sim,
-    /// On real sockets.
+    /// In real time, on real sockets, with a process for the cloud and for each agent.
     Lab,
 }
 
@@ -256,6 +258,12 @@ impl Invariant {
                 "A model of the whole system says for each sign-in which answers are allowed, given what happened meanwhile."
             }
         }
+    }
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&written(self))
     }
 }
 

@@ -84,6 +84,27 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// What a call of `SignIn` came to.
+    pub(crate) fn of(called: Result<SignInResponse, ClientError>) -> Self {
+        match called {
+            Ok(response) => Self::Outcome {
+                outcome: response.outcome(),
+                code: response.code,
+                request: response.request_id,
+            },
+            Err(ClientError::Refused(status)) => Self::Failed {
+                status: format!("{:?}", status.code()),
+                message: status.message().to_owned(),
+            },
+            Err(error) => Self::Failed {
+                status: "Unknown".to_owned(),
+                message: error.to_string(),
+            },
+        }
+    }
+}
+
 /// A sign-in as its client saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
@@ -277,17 +298,8 @@ impl Call {
         let password = self.password();
         self.book.sent(self.number, self.now());
         let _waiting = Waiting(self.book.clone());
-        let answer = match self.programme.sign_in(&self.arrival.username, &password).await {
-            Ok(response) => outcome(&response),
-            Err(ClientError::Refused(status)) => Answer::Failed {
-                status: format!("{:?}", status.code()),
-                message: status.message().to_owned(),
-            },
-            Err(error) => Answer::Failed {
-                status: "Unknown".to_owned(),
-                message: error.to_string(),
-            },
-        };
+        let called = self.programme.sign_in(&self.arrival.username, &password).await;
+        let answer = Answer::of(called);
         let text = match &answer {
             Answer::Outcome { outcome, code, .. } => format!("{} {outcome:?} {code}", self.number),
             Answer::Failed { status, .. } => format!("{} {status}", self.number),
@@ -311,13 +323,5 @@ impl Call {
             (Typed::Guess(number), _) => Zeroizing::new(format!("Guess-{number:08}")),
             _ => Zeroizing::new(format!("Wrong-{:08}", self.number)),
         }
-    }
-}
-
-fn outcome(response: &SignInResponse) -> Answer {
-    Answer::Outcome {
-        outcome: response.outcome(),
-        code: response.code,
-        request: response.request_id.clone(),
     }
 }

@@ -41,7 +41,7 @@ pub enum DirectoryFault {
 
 impl DirectoryFault {
     /// Throws the switch: for the next `times` binds, or until it is cleared.
-    pub(super) fn apply(&self, faults: &Faults, connections: &Connections, times: Option<u32>) {
+    pub(crate) fn apply(&self, faults: &Faults, connections: &Connections, times: Option<u32>) {
         let bind = match self {
             Self::Disconnect => return connections.disconnect_all(true),
             Self::Slow(by) => return faults.set_latency(*by),

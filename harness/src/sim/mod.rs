@@ -40,6 +40,7 @@ mod watch;
 mod world;
 
 pub(crate) use cpu::stay_on;
+pub(crate) use watch::{FILTER, TAKEN};
 
 pub use client::{Answer, Arrival, Observation, Secret, Typed};
 pub use disk::Tear;

@@ -17,11 +17,11 @@ use crate::canary::{Canary, Leak};
 
 /// Everything that our own parts say, and what libraries say that concerns an operator: their frames and packets
 /// would cost more than the run itself.
-const FILTER: &str = "info,postern_kit=trace,postern_proto=trace,postern_cloud=trace,postern_agent=trace,\
+pub(crate) const FILTER: &str = "info,postern_kit=trace,postern_proto=trace,postern_cloud=trace,postern_agent=trace,\
                       postern_harness=off,postern_directory_mock=off";
 
 /// What an agent says when it has opened a request.
-const TAKEN: &str = "request taken";
+pub(crate) const TAKEN: &str = "request taken";
 
 /// What the cloud says when it can give an agent requests, when it cannot any more, and why not.
 const ATTACHED: &str = "agent attached";
@@ -68,6 +68,18 @@ pub enum Stream {
     Stands,
     /// It has ended: why, unless whoever says so has ended it.
     Ended(String),
+}
+
+impl Stream {
+    /// What a line of a log says of a stream, if it is about one.
+    pub(crate) fn said(message: &str, error: &str) -> Option<Self> {
+        match message {
+            ATTACHED => Some(Self::Stands),
+            DETACHED => Some(Self::Ended(String::new())),
+            ENDED | NOT_ATTACHED => Some(Self::Ended(error.to_owned())),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -130,12 +142,8 @@ impl Watch {
     }
 
     fn hear(&self, words: &Words, host: impl FnOnce() -> String) {
-        let why = words.error.clone();
-        let what = match words.message.as_str() {
-            ATTACHED => Stream::Stands,
-            DETACHED => Stream::Ended(String::new()),
-            ENDED | NOT_ATTACHED => Stream::Ended(why),
-            _ => return,
+        let Some(what) = Stream::said(&words.message, &words.error) else {
+            return;
         };
         let mut kept = self.lock();
         if kept.heard.len() < HEARD_MAX {

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::process::Command;
 use std::time::Duration;
 
 use postern_kit::telemetry::chain;
@@ -15,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::{Violation, check, expectations};
 use crate::report::RunReport;
 use crate::report::text::duration;
+use crate::run::apart::within;
 use crate::run::sim::{self, Ran};
 use crate::scenario::{Scenario, Schedule};
 use crate::sim::SimError;
@@ -267,45 +266,17 @@ pub fn told(which: Which<'_>, report: bool) -> std::io::Result<Told> {
         Which::Seed(seed) => command.arg(seed.to_string()),
         Which::File(file, seed) => command.arg(file).args(["--seed", &seed.to_string()]),
     };
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let said = [reader(child.stdout.take()), reader(child.stderr.take())];
-    Ok(ended(&mut child, &said))
-}
-
-/// Reads to the end, apart: a full pipe would stop who writes.
-fn reader(from: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
-    let (done, ended) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut text = Vec::new();
-        // A pipe that breaks has said all that it will.
-        let _ = from.map(|mut from| from.read_to_end(&mut text));
-        let _ = done.send(String::from_utf8_lossy(&text).into_owned());
-    });
-    ended
-}
-
-fn ended(child: &mut Child, [out, err]: &[mpsc::Receiver<String>; 2]) -> Told {
-    let Ok(out) = out.recv_timeout(RUN_MAX) else {
-        // It may have ended just now.
-        let _ = child.kill();
-        let _ = child.wait();
+    let Some(said) = within(RUN_MAX, &mut command)? else {
         let why = format!("no end within {} of real time", duration(RUN_MAX));
-        return Verdict::of_one(Way::NotRun, why).into();
+        return Ok(Verdict::of_one(Way::NotRun, why).into());
     };
-    let status = child.wait();
-    if let Ok(told) = serde_json::from_str(&out) {
-        return told;
+    if let Ok(told) = serde_json::from_str(&said.out) {
+        return Ok(told);
     }
-    let err = err.recv_timeout(RUN_MAX).unwrap_or_default();
-    let last: Vec<_> = err.lines().rev().take(LINES_SHOWN).collect();
+    let last: Vec<_> = said.err.lines().rev().take(LINES_SHOWN).collect();
     let last: Vec<_> = last.into_iter().rev().collect();
-    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-    let why = format!("the process ended with {status}: {}", last.join(" / "));
-    Verdict::of_one(Way::NotRun, why).into()
+    let why = format!("the process ended with {}: {}", said.status, last.join(" / "));
+    Ok(Verdict::of_one(Way::NotRun, why).into())
 }
 
 /// Last lines of a process that died which are kept: a panic has two.

@@ -12,6 +12,7 @@ mod experiments;
 mod failover;
 mod forests;
 mod import;
+mod lab;
 mod office;
 mod overload;
 mod planted;

@@ -9,10 +9,11 @@ use postern_harness::scenario::cli::scenario_files;
 use postern_harness::scenario::{Schedule, parse};
 
 /// The suites that there are.
-const SUITES: [&str; 7] = [
+const SUITES: [&str; 8] = [
     "account-states",
     "high-availability",
     "hostile-network",
+    "lab",
     "main-flow",
     "overload",
     "recovery",

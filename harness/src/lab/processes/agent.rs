@@ -11,28 +11,41 @@ use postern_proto::ids::AgentId;
 use rustix::process::Signal;
 
 use super::ProcessLabError;
-use super::directory::LabDirectory;
 use super::program::{Ended, Launch, Program, ProgramError};
 use crate::lab::link::{Link, LinkState};
 
+/// What an agent logs when its stream is attached.
+const CONNECTED: &str = "connected";
+
 /// How an agent reaches its cloud.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Way {
+pub(crate) struct Way {
     /// Where agents attach.
-    pub(super) cloud: SocketAddr,
-    /// Over a link that can be cut.
-    pub(super) linked: bool,
+    pub(crate) cloud: SocketAddr,
+    /// Over a link of its own that can be cut.
+    pub(crate) linked: bool,
+}
+
+/// Which directory an agent asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Forest {
+    /// Its domain.
+    pub(crate) domain: String,
+    /// Where its controllers speak LDAPS, the preferred one first.
+    pub(crate) controllers: Vec<SocketAddr>,
+    /// Who signed their certificates, in PEM.
+    pub(crate) root_file: PathBuf,
 }
 
 /// How it is run.
 #[derive(Clone, Debug)]
-pub(super) struct Runs {
+pub(crate) struct Runs {
     /// The file of the program.
-    pub(super) program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Where it runs.
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// What it logs.
-    pub(super) log: String,
+    pub(crate) log: String,
 }
 
 /// An enrolled agent, which may run.
@@ -47,12 +60,16 @@ pub struct AgentProcess {
 }
 
 impl AgentProcess {
-    pub(super) async fn enrol(
+    /// Makes an agent, and leaves it at that.
+    ///
+    /// # Errors
+    /// [`ProcessLabError`] if it does not enrol.
+    pub(crate) async fn enrol(
         runs: Runs,
         name: String,
         token: EnrolmentToken,
         way: Way,
-        (domain, directory): (&str, &LabDirectory),
+        forest: &Forest,
         seams: &Seams,
     ) -> Result<Self, ProcessLabError> {
         let state = runs.folder.join(&name);
@@ -72,7 +89,7 @@ impl AgentProcess {
             false => None,
         };
         let cloud = link.as_ref().map_or(way.cloud, Link::addr);
-        let text = agent_config(&state, cloud, domain, directory.ldaps, &directory.root_file);
+        let text = agent_config(&state, cloud, forest);
         let agent = Self {
             id: identity.agent,
             name,
@@ -99,6 +116,11 @@ impl AgentProcess {
         self.process.as_ref()
     }
 
+    /// The same, for what is done to it.
+    pub(crate) fn program_mut(&mut self) -> Option<&mut Program> {
+        self.process.as_mut()
+    }
+
     fn running(&mut self) -> Result<&mut Program, ProcessLabError> {
         let none = || ProcessLabError::NotRunning(self.name.clone());
         self.process.as_mut().ok_or_else(none)
@@ -109,11 +131,21 @@ impl AgentProcess {
     /// # Errors
     /// [`ProcessLabError`] if it runs, or does not connect.
     pub async fn start(&mut self) -> Result<(), ProcessLabError> {
+        self.launch()?;
+        self.running()?.logs(CONNECTED).await?;
+        Ok(())
+    }
+
+    /// Starts it and waits for nothing.
+    ///
+    /// # Errors
+    /// [`ProcessLabError`] if it runs, or cannot be started.
+    pub fn launch(&mut self) -> Result<(), ProcessLabError> {
         if self.process.is_some() {
             return Err(ProcessLabError::Running(self.name.clone()));
         }
-        let process = start_agent(&self.runs.program, &self.runs.folder, &self.name, &self.runs.log).await?;
-        self.process = Some(process);
+        let Runs { program, folder, log } = &self.runs;
+        self.process = Some(launch(program, folder, &self.name, log)?);
         Ok(())
     }
 
@@ -164,33 +196,36 @@ pub(crate) async fn start_agent(
     name: &str,
     log: &str,
 ) -> Result<Program, ProgramError> {
+    let mut process = launch(program, folder, name, log)?;
+    process.logs(CONNECTED).await?;
+    Ok(process)
+}
+
+fn launch(program: &Path, folder: &Path, name: &str, log: &str) -> Result<Program, ProgramError> {
     let file = format!("{name}.toml");
-    let mut process = Program::start(Launch {
+    Program::start(Launch {
         program,
         folder,
         name,
         args: &["agent", "run", "--config", &file, "--log-json", "--log", log],
         environment: &[],
         unread: false,
-    })?;
-    process.logs("connected").await?;
-    Ok(process)
+    })
 }
 
-/// The configuration of an agent beside its cloud and its one controller.
-pub(crate) fn agent_config(
-    state: &Path,
-    cloud: SocketAddr,
-    domain: &str,
-    ldaps: SocketAddr,
-    root: &Path,
-) -> String {
+/// The configuration of an agent beside its cloud and its controllers.
+pub(crate) fn agent_config(state: &Path, cloud: SocketAddr, forest: &Forest) -> String {
+    let controllers = forest.controllers.iter();
+    let controllers: Vec<_> = controllers
+        .map(|ldaps| format!("'localhost:{}'", ldaps.port()))
+        .collect();
     format!(
-        "state = '{}'\ncloud = 'localhost:{}'\n[[forest]]\nname = 'corp'\ndomains = ['{domain}']\n\
-         controllers = ['localhost:{}']\ntrust = '{}'\n",
+        "state = '{}'\ncloud = 'localhost:{}'\n[[forest]]\nname = 'corp'\ndomains = ['{}']\n\
+         controllers = [{}]\ntrust = '{}'\n",
         state.display(),
         cloud.port(),
-        ldaps.port(),
-        root.display(),
+        forest.domain,
+        controllers.join(", "),
+        forest.root_file.display(),
     )
 }

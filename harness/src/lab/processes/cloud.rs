@@ -20,6 +20,9 @@ use crate::lab::page::PageCertificate;
 
 const NAME: &str = "cloud";
 const CONFIG: &str = "cloud.toml";
+/// Its data, in the lab's folder, and the database in it.
+const DATA: &str = "data";
+const DATABASE: &str = "postern.db";
 
 /// The cloud's process, which may have ended.
 #[derive(Debug)]
@@ -50,7 +53,8 @@ impl CloudProcess {
         fs::write(folder.join("public.key"), page.key_pem.as_str())?;
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         fs::write(folder.join(CONFIG), config(any, any, &plan.limits))?;
-        let (process, [public, agents]) = launch(&plan.program, folder, &plan.log).await?;
+        let mut process = launch(&plan.program, folder, &plan.log)?;
+        let [public, agents] = addresses(&mut process).await?;
         Ok(Self {
             public,
             agents,
@@ -107,37 +111,55 @@ impl CloudProcess {
     /// # Errors
     /// [`ProcessLabError`] if it runs, or does not start.
     pub async fn start(&mut self) -> Result<(), ProcessLabError> {
+        self.launch()?;
+        addresses(self.running()?).await?;
+        Ok(())
+    }
+
+    /// The same, and waits for nothing.
+    ///
+    /// # Errors
+    /// [`ProcessLabError`] if it runs, or cannot be started.
+    pub fn launch(&mut self) -> Result<(), ProcessLabError> {
         if self.process.is_some() {
             return Err(ProcessLabError::Running(NAME.to_owned()));
         }
         let text = config(self.public, self.agents, &self.limits);
         fs::write(self.folder.join(CONFIG), text)?;
-        let (process, _) = launch(&self.program, &self.folder, &self.log).await?;
-        self.process = Some(process);
+        self.process = Some(launch(&self.program, &self.folder, &self.log)?);
         Ok(())
+    }
+
+    /// The process, if it runs, for what is done to it.
+    pub(crate) fn program_mut(&mut self) -> Option<&mut Program> {
+        self.process.as_mut()
+    }
+
+    /// The file of its database.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.join(DATA).join(DATABASE)
     }
 }
 
-async fn launch(
-    program: &Path,
-    folder: &Path,
-    log: &str,
-) -> Result<(Program, [SocketAddr; 2]), ProcessLabError> {
-    let mut process = Program::start(Launch {
+fn launch(program: &Path, folder: &Path, log: &str) -> Result<Program, ProcessLabError> {
+    Ok(Program::start(Launch {
         program,
         folder,
         name: NAME,
         args: &["cloud", "serve", "--config", CONFIG, "--log-json", "--log", log],
         environment: &[],
         unread: false,
-    })?;
+    })?)
+}
+
+/// Waits until it serves: its two addresses, for the public and for agents.
+async fn addresses(process: &mut Program) -> Result<[SocketAddr; 2], ProcessLabError> {
     let addresses = |_: &str, log: &str| {
         let runs = logged(log, "cloud runs").pop()?;
         let address = |name: &str| runs[name].as_str()?.parse().ok();
         Some([address("public")?, address("agents")?])
     };
-    let addresses = process.says("its addresses", addresses).await?;
-    Ok((process, addresses))
+    Ok(process.says("its addresses", addresses).await?)
 }
 
 fn config(public: SocketAddr, agents: SocketAddr, limits: &Limits) -> String {
@@ -150,7 +172,7 @@ fn config(public: SocketAddr, agents: SocketAddr, limits: &Limits) -> String {
         hand_off,
     } = limits;
     let mut text = format!(
-        "data = 'data'\nmaster_key = 'master.key'\n\
+        "data = '{DATA}'\nmaster_key = 'master.key'\n\
          [public]\nlisten = '{public}'\ncertificate = 'public.crt'\nkey = 'public.key'\n\
          [agents]\nlisten = '{agents}'\nhost_names = ['localhost']\n\
          [admin]\nsocket = 'admin.sock'\n"

@@ -7,6 +7,7 @@ mod cloud;
 mod directory;
 mod log;
 mod program;
+mod register;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,13 +28,13 @@ use crate::check::Logged;
 use crate::client::{ClientError, Programme};
 
 pub use agent::AgentProcess;
-pub(crate) use agent::{agent_config, start_agent};
+pub(crate) use agent::{Forest, Runs, Way, agent_config, start_agent};
 pub use cloud::CloudProcess;
 pub use directory::LabDirectory;
+pub(crate) use program::log_file;
 pub use program::{Ended, Launch, Program, ProgramError, lines, logged};
+pub(crate) use register::{NewTenant, Registered, register};
 
-/// Users in one call of an import, as administration takes them.
-const IMPORT_BATCH: usize = 1000;
 /// Records that administration shows at once, at most.
 const SHOWN_MAX: u32 = 1000;
 /// Longest wait until the cloud knows how many agents are attached: a process that died takes 4 s, an idle one
@@ -248,36 +249,18 @@ impl ProcessLab {
         plan: &ProcessTenantPlan,
         population: &Population,
     ) -> Result<(String, String), ProcessLabError> {
-        let (admin, tenant) = (&mut self.cloud.admin, || plan.name.clone());
-        let request = wire::CreateTenantRequest {
-            name: tenant(),
+        let user = |person: &postern_directory_mock::Person| wire::NewUser {
+            username: person.upn(&plan.domain),
+            object_id: person.guid.to_string(),
+            ..wire::NewUser::default()
+        };
+        let new = NewTenant {
+            name: &plan.name,
+            domain: &plan.domain,
             tell_locked: true,
+            users: population.people().iter().map(user).collect(),
         };
-        admin.create_tenant(request).await?;
-        let request = wire::CreateDomainRequest {
-            tenant: tenant(),
-            name: plan.domain.clone(),
-        };
-        admin.create_domain(request).await?;
-        for batch in population.people().chunks(IMPORT_BATCH) {
-            let user = |person: &postern_directory_mock::Person| wire::NewUser {
-                username: person.upn(&plan.domain),
-                object_id: person.guid.to_string(),
-                ..wire::NewUser::default()
-            };
-            let request = wire::ImportUsersRequest {
-                tenant: tenant(),
-                users: batch.iter().map(user).collect(),
-            };
-            admin.import_users(request).await?;
-        }
-        let request = wire::CreateClientRequest {
-            tenant: tenant(),
-            name: "lab".to_owned(),
-        };
-        let made = admin.create_client(request).await?.into_inner();
-        let client = made.client.unwrap_or_default();
-        Ok((client.id, made.secret))
+        Ok(register(&mut self.cloud.admin, new).await?.client)
     }
 
     /// The tenant at `at`.
@@ -332,12 +315,17 @@ impl ProcessLab {
             0 => format!("agent-{}", tenant.agents.len() + 1),
             _ => format!("{}-agent-{}", tenant.name, tenant.agents.len() + 1),
         };
-        let cloud = agent::Way {
+        let forest = Forest {
+            domain: tenant.domain.clone(),
+            controllers: vec![tenant.directory.ldaps],
+            root_file: tenant.directory.root_file.clone(),
+        };
+        let cloud = Way {
             cloud: self.cloud.agents,
             linked: self.links,
         };
         let agent = AgentProcess::enrol(
-            agent::Runs {
+            Runs {
                 program: self.program.clone(),
                 folder: self.folder.path().to_owned(),
                 log: self.log.clone(),
@@ -345,7 +333,7 @@ impl ProcessLab {
             name,
             token.parse()?,
             cloud,
-            (&tenant.domain, &tenant.directory),
+            &forest,
             &self.seams,
         );
         let agent = agent.await?;

@@ -239,7 +239,11 @@ impl Program {
         }
     }
 
-    fn has_ended(&mut self) -> Result<Option<ExitStatus>, ProgramError> {
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// [`ProgramError`] if it cannot be looked at.
+    pub fn has_ended(&mut self) -> Result<Option<ExitStatus>, ProgramError> {
         self.child.try_wait().map_err(|error| self.unreachable(error))
     }
 
@@ -265,11 +269,20 @@ impl Drop for Program {
     }
 }
 
+fn output_file(folder: &Path, name: &str, number: u32, stream: &str) -> PathBuf {
+    folder.join(format!("{name}-{number}-{stream}.output"))
+}
+
+/// The log of the process of this name that was started as the `number`th, counted from 1.
+pub(crate) fn log_file(folder: &Path, name: &str, number: u32) -> PathBuf {
+    output_file(folder, name, number, "err")
+}
+
 /// A new file for the output of a process: one that is started again keeps what it said before.
 fn file(folder: &Path, name: &str, stream: &str) -> io::Result<(PathBuf, File)> {
     let mut number = 1;
     loop {
-        let path = folder.join(format!("{name}-{number}-{stream}.output"));
+        let path = output_file(folder, name, number, stream);
         match File::create_new(&path) {
             Ok(file) => return Ok((path, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,

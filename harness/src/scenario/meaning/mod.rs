@@ -2,6 +2,7 @@
 //! it at once.
 
 mod expect;
+mod lab;
 mod sign_ins;
 mod troubles;
 mod work;
@@ -37,21 +38,33 @@ const USERS_MAX: u32 = 100_000;
 /// Most hosts: a simulation's cost grows with their square.
 const HOSTS_MAX: usize = 100;
 
-/// Reads what a file means. `shape`: the mistakes of its shape; what they left out is not missed here. `None` only
-/// with mistakes.
-pub(super) fn read(file: File, places: &Places, shape: &[Mistake]) -> (Option<Scenario>, Vec<Mistake>) {
+/// Reads what a file means. `shape`: the mistakes of its shape; what they left out is not missed here. `asked`: a
+/// world that it is to run in whatever it is for. `None` only with mistakes.
+pub(super) fn read(
+    file: File,
+    places: &Places,
+    shape: &[Mistake],
+    asked: Option<World>,
+) -> (Option<Scenario>, Vec<Mistake>) {
+    let for_lab = asked == Some(World::Lab) || file.worlds.iter().flatten().any(|world| *world == World::Lab);
     let mut reader = Reader {
         places,
+        for_lab,
         lost: Lost::of(&file, shape),
         mistakes: Vec::new(),
     };
     let scenario = reader.scenario(file);
+    if let Some(scenario) = scenario.as_ref().filter(|_| for_lab) {
+        reader.lab(scenario);
+    }
     let whole = shape.is_empty() && reader.mistakes.is_empty();
     (scenario.filter(|_| whole), reader.mistakes)
 }
 
 struct Reader<'a> {
     places: &'a Places,
+    /// It must be able to run in the lab.
+    for_lab: bool,
     lost: Lost,
     mistakes: Vec<Mistake>,
 }
@@ -216,7 +229,7 @@ impl Reader<'_> {
     }
 
     fn worlds(&mut self, worlds: Option<Vec<World>>) -> Vec<World> {
-        let mut worlds = worlds.unwrap_or_else(|| vec![World::Sim, World::Lab]);
+        let mut worlds = worlds.unwrap_or_else(|| vec![World::Sim]);
         if worlds.is_empty() {
             self.wrong("worlds", "is empty; expected \"sim\", \"lab\" or both");
         }

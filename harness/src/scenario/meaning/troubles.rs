@@ -34,6 +34,9 @@ impl Reader<'_> {
                 self.host(&format!("{path}.{field}"), name, scenario);
             }
             self.trouble(&path, &written.trouble, scenario);
+            if self.for_lab {
+                self.lab_trouble(&path, &written.trouble);
+            }
             let fault = Fault {
                 at: written.at.0,
                 until,
