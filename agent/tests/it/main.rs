@@ -13,3 +13,4 @@ mod identity;
 mod network;
 mod real;
 mod search;
+mod suffixes;
