@@ -227,6 +227,9 @@ async fn check(config: &Config, seams: &Seams) -> Result<(), Failed> {
             }
         }
     }
+    for difference in forests.compare_suffixes().await {
+        print(format_args!("note: {difference}"))?;
+    }
     if unfound > 0 {
         return Err("the name servers know no domain controller; the log says what was asked".into());
     }

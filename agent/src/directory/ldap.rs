@@ -3,6 +3,7 @@
 //! A connection carries one bind at a time, because LDAP forbids a second one, and is thrown away
 //! after a time-out, because a bind cannot be taken back.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use postern_kit::clock::monotonic;
 use postern_kit::net::LdapProtection;
 use postern_kit::tls::ClientTls;
 use postern_proto::ids::ObjectId;
+use postern_proto::names::DomainName;
 use postern_proto::verdict::{NotAsked, Unavailable, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -209,6 +211,18 @@ impl Directory for LdapDirectory {
             pool: pool.clone(),
             _permit: permit,
         }))
+    }
+
+    async fn suffixes(&self, until: Instant) -> Result<Option<BTreeSet<DomainName>>, NotReady> {
+        let pool = &self.0;
+        let Some(account) = &pool.settings.service_account else {
+            return Ok(None);
+        };
+        let mut reader = pool.reader(account, until).await?;
+        let listed = reader.suffixes(until).await;
+        let listed = listed.map_err(|error| NotReady::Unreachable(error.into()))?;
+        rest(&pool.readers, reader);
+        Ok(Some(listed))
     }
 
     fn sweep(&self, now: Instant) {

@@ -4,6 +4,8 @@
 //! malformed bytes; a panic is taken for the loss of the connection. `ldap3` copies the password
 //! into buffers that it does not wipe, and borrows ours until the call ends.
 
+mod suffixes;
+
 use std::os::fd::OwnedFd;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -13,12 +13,13 @@ mod policy;
 mod service_account;
 mod whom;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use postern_proto::ids::ObjectId;
-use postern_proto::names::OnPremisesName;
+use postern_proto::names::{DomainName, OnPremisesName};
 use postern_proto::password::Password;
 use postern_proto::verdict::Verdict;
 
@@ -82,6 +83,19 @@ pub trait Directory: fmt::Debug + Send + Sync {
     /// # Cancellation
     /// Safe to drop; nothing is held.
     async fn connection(&self, until: Instant) -> Result<Box<dyn Connection>, NotReady>;
+
+    /// The suffixes that names of the forest's users may have, as the directory lists them. `None` if it is not
+    /// asked: without a service account nobody may read that.
+    ///
+    /// # Errors
+    /// [`NotReady`], at `until` at the latest.
+    ///
+    /// # Cancellation
+    /// Safe to drop.
+    async fn suffixes(&self, until: Instant) -> Result<Option<BTreeSet<DomainName>>, NotReady> {
+        let _ = until;
+        Ok(None)
+    }
 
     /// Gives up what has been idle for too long or has died. Called from time to time.
     fn sweep(&self, now: Instant);

@@ -1,6 +1,6 @@
 //! One directory with its controllers: who is asked, and what is learned of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use postern_kit::clock::monotonic;
 use postern_kit::random::Random;
 use postern_kit::telemetry::chain;
+use postern_proto::names::DomainName;
 use postern_proto::verdict::{NotAsked, Unavailable, Verdict, VerdictReport};
 use tokio::sync::Notify;
 
@@ -152,6 +153,27 @@ impl Forest {
             all.push((controller.spot.name.clone(), reached.map(|_| ())));
         }
         all
+    }
+
+    /// The suffixes that its directory lists, as the first controller says that can. `None` if none is asked.
+    ///
+    /// # Errors
+    /// Why the last controller could not.
+    ///
+    /// # Cancellation
+    /// Safe to drop.
+    pub(super) async fn suffixes(&self) -> Result<Option<BTreeSet<DomainName>>, NotReady> {
+        let mut outcome = Ok(None);
+        for (_, controller) in self.choose() {
+            outcome = controller
+                .directory
+                .suffixes(monotonic() + self.connect_wait_max)
+                .await;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
     }
 
     /// Gives up connections that nobody uses.

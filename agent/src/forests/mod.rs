@@ -16,11 +16,12 @@ use futures::future::join_all;
 use postern_kit::Seams;
 use postern_kit::clock::monotonic;
 use postern_kit::net::LdapProtection;
+use postern_kit::telemetry::chain;
 use postern_kit::tls::{self, ServerTrust, TlsError, Versions};
 use postern_proto::names::{DomainName, OnPremisesName};
 use tokio_util::sync::CancellationToken;
 
-use self::core::routes::{self, NoRoute, Routes};
+use self::core::routes::{self, Difference, NoRoute, Routes};
 use self::discovery::Discovery;
 use crate::config::{Controllers, ForestConfig, Timeouts, Trust};
 use crate::directory::{LdapDirectory, LdapSettings};
@@ -29,6 +30,9 @@ pub use self::forest::Forest;
 
 /// How often connections that nobody uses are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// How often directories are asked for their suffixes, which change a few times in the life of a forest.
+const COMPARE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Where controllers listen for LDAPS. Their records tell the port of plain LDAP only.
 const LDAPS_PORT: u16 = 636;
@@ -198,15 +202,76 @@ impl Forests {
         Sought(waits)
     }
 
-    /// Keeps the lists of controllers as they are found, from what was found at first, until `stop`.
+    /// Keeps the lists of controllers as they are found, from what was found at first, and compares what the
+    /// directories say of themselves with the configuration, until `stop`.
     ///
     /// # Cancellation
     /// Safe to drop.
     pub async fn keep(&self, Sought(waits): Sought, stop: CancellationToken) {
         let kept = self.discoveries.iter().zip(waits);
-        join_all(kept.map(|(discovery, wait)| discovery.keep(wait, &stop))).await;
-        // Without any, too: a task that ends ends the others.
-        stop.cancelled().await;
+        let kept = join_all(kept.map(|(discovery, wait)| discovery.keep(wait, &stop)));
+        let watched = async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.watch_suffixes(&stop) => {}
+            }
+        };
+        tokio::join!(kept, watched);
+    }
+
+    /// What an administrator should know of the suffixes that the directories list, a sentence each; each
+    /// directory that can be read is read.
+    ///
+    /// # Cancellation
+    /// Safe to drop.
+    pub async fn compare_suffixes(&self) -> Vec<String> {
+        let listed = join_all(self.all.iter().map(|forest| forest.suffixes())).await;
+        let mut told = Vec::new();
+        for (place, (forest, listed)) in self.all.iter().zip(listed).enumerate() {
+            let name = forest.name();
+            let listed = match listed {
+                Ok(listed) => listed.unwrap_or_default(),
+                Err(error) => {
+                    let error = chain(&error);
+                    told.push(format!("the suffixes of forest {name} cannot be read: {error}"));
+                    continue;
+                }
+            };
+            told.extend(self.routes.compare(place, listed).into_iter().filter_map(|difference| {
+                match difference {
+                    // Where there is one forest, it is asked about everybody.
+                    Difference::Nobodys { .. } if self.all.len() == 1 => None,
+                    Difference::Nobodys { suffix } => Some(format!(
+                        "forest {name} has suffix {}, by which nobody is routed: if it should be, add it to the forest's suffixes",
+                        suffix.as_str()
+                    )),
+                    Difference::Elsewhere { suffix, forest } => {
+                        let other = self.all.get(forest).map_or("", |forest| forest.name());
+                        Some(format!(
+                            "forest {name} has suffix {}, which leads to forest {other}",
+                            suffix.as_str()
+                        ))
+                    }
+                }
+            }));
+        }
+        told
+    }
+
+    /// Compares what the directories list with the configuration from time to time, and tells what is new of it.
+    async fn watch_suffixes(&self, stop: &CancellationToken) {
+        let mut before = Vec::new();
+        loop {
+            let told = self.compare_suffixes().await;
+            for difference in told.iter().filter(|told| !before.contains(*told)) {
+                tracing::warn!(difference, "suffixes differ from the configuration");
+            }
+            before = told;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(COMPARE_EVERY) => {}
+            }
+        }
     }
 
     /// Gives up connections that nobody uses, until `stop`.

@@ -393,6 +393,7 @@ pub(crate) fn directory() -> Directory {
     let hours = Duration::from_secs(1_000_000);
     Directory::builder(DOMAIN, "CORP")
         .lockout(THRESHOLD, half_an_hour, half_an_hour)
+        .upn_suffix("alt.example.test")
         .users([
             user("alice", &[]),
             user("bob", &[]),

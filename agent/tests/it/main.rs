@@ -14,3 +14,4 @@ mod identity;
 mod network;
 mod real;
 mod search;
+mod suffixes;

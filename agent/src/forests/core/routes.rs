@@ -69,6 +69,46 @@ impl Routes {
     }
 }
 
+/// Where what a forest's directory lists and what the configuration says differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::forests) enum Difference {
+    /// The forest's directory has users of this suffix, and their names lead to another forest.
+    Elsewhere {
+        /// The suffix.
+        suffix: DomainName,
+        /// Where they lead, by its place.
+        forest: usize,
+    },
+    /// The forest's directory has users of this suffix, and it is nobody's.
+    Nobodys {
+        /// The suffix.
+        suffix: DomainName,
+    },
+}
+
+impl Routes {
+    /// What an administrator should know of the suffixes that a forest's directory lists. They are not routed by
+    /// themselves: whoever administers one forest could draw the passwords of another's users there by adding a
+    /// suffix. Forests that trust each other do not route new suffixes by themselves either.
+    pub(in crate::forests) fn compare(
+        &self,
+        forest: usize,
+        listed: impl IntoIterator<Item = DomainName>,
+    ) -> Vec<Difference> {
+        let differs = listed
+            .into_iter()
+            .filter_map(|suffix| match self.suffixes.get(&suffix) {
+                None => Some(Difference::Nobodys { suffix }),
+                Some(claims) if claims.contains(&forest) => None,
+                Some(claims) => claims.first().map(|forest| Difference::Elsewhere {
+                    suffix,
+                    forest: *forest,
+                }),
+            });
+        differs.collect()
+    }
+}
+
 /// The suffix of a userPrincipalName. A DN has none: what follows an at-sign in it is no DNS name, as a rule, since
 /// a comma comes before the end.
 pub(in crate::forests) fn suffix(name: &OnPremisesName) -> Option<DomainName> {
@@ -117,6 +157,30 @@ mod tests {
         ] {
             assert_eq!(find(domain, name), Ok(forest), "{name} of {domain}");
         }
+    }
+
+    #[test]
+    fn what_a_directory_lists_is_compared_and_routes_nobody() {
+        let listed = [
+            "partner.example.test",
+            "merged.test",
+            "alt.example.test",
+            "new.test",
+        ];
+        let routes = routes();
+        assert_eq!(
+            routes.compare(1, listed.map(domain)),
+            [
+                Difference::Elsewhere {
+                    suffix: domain("alt.example.test"),
+                    forest: 0
+                },
+                Difference::Nobodys {
+                    suffix: domain("new.test")
+                },
+            ]
+        );
+        assert_eq!(routes.compare(0, [domain("corp.example.test")]), []);
     }
 
     #[test]
