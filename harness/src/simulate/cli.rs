@@ -369,7 +369,7 @@ pub fn smaller(args: &ShrinkArgs, out: &mut dyn Write) -> Result<ExitCode, Faile
     let over = || monotonic().saturating_duration_since(began) >= args.lasts;
     let mut oracle = |tried: &[Scenario]| -> Result<Vec<bool>, Failed> {
         let numbered: Vec<_> = tried.iter().enumerate().collect();
-        each(&numbered, |(number, tried)| {
+        each(&numbered, true, |(number, tried)| {
             let file = folder.path().join(format!("candidate{number}.toml"));
             std::fs::write(&file, text(tried)?)?;
             let verdict = apart(Which::File(&file, case.seed))?;

@@ -17,7 +17,7 @@ use crate::report::{RunReport, Series, Status, SuiteReport};
 use crate::run::report::{Frame, not_carried_out};
 use crate::run::runs::own_core;
 use crate::run::version;
-use crate::scenario::{self, Scenario};
+use crate::scenario::{self, Scenario, World};
 
 /// Any failure, for the terminal.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -194,6 +194,7 @@ impl Hunt {
 pub(super) fn frame(seed: u64, scenario: &Scenario, wall: Duration) -> Frame {
     Frame {
         file: format!("simulate/{seed}"),
+        world: World::Sim,
         // All that a scenario has can be written; without it, expectations are named by their fields.
         text: scenario::text(scenario).unwrap_or_default(),
         seed,
