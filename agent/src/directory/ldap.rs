@@ -22,7 +22,7 @@ use super::answer::{Answer, judge};
 use super::link::{BindFailed, Failed, Found, Link};
 use super::service_account::{self, Refused};
 use super::whom::{Search, Way};
-use super::{Connection, Directory, NotReady, NotSent, Question, Reply};
+use super::{Connection, Connections, Directory, NotReady, NotSent, Question, Reply};
 use crate::config::{BindName, DirectoryKind, HostPort, ServiceAccount};
 
 /// Most connections to one controller. It judges some 400 binds a second per core at 2.5 ms each,
@@ -223,6 +223,14 @@ impl Directory for LdapDirectory {
         let listed = listed.map_err(|error| NotReady::Unreachable(error.into()))?;
         rest(&pool.readers, reader);
         Ok(Some(listed))
+    }
+
+    fn connections(&self) -> Connections {
+        let pool = &self.0;
+        Connections {
+            idle: locked(&pool.idle).len() + locked(&pool.readers).len(),
+            in_use: CONNECTIONS_MAX.saturating_sub(pool.permits.available_permits()),
+        }
     }
 
     fn sweep(&self, now: Instant) {

@@ -72,6 +72,15 @@ pub enum NotReady {
 #[derive(Debug)]
 pub struct NotSent(pub Question);
 
+/// How many connections to a controller there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Open ones that nobody uses.
+    pub idle: usize,
+    /// Those that are opened or used for somebody.
+    pub in_use: usize,
+}
+
 /// One domain controller.
 #[async_trait]
 pub trait Directory: fmt::Debug + Send + Sync {
@@ -95,6 +104,11 @@ pub trait Directory: fmt::Debug + Send + Sync {
     async fn suffixes(&self, until: Instant) -> Result<Option<BTreeSet<DomainName>>, NotReady> {
         let _ = until;
         Ok(None)
+    }
+
+    /// How many connections there are now.
+    fn connections(&self) -> Connections {
+        Connections::default()
     }
 
     /// Gives up what has been idle for too long or has died. Called from time to time.

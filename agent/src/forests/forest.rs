@@ -13,7 +13,7 @@ use postern_proto::verdict::{NotAsked, Unavailable, Verdict, VerdictReport};
 use tokio::sync::Notify;
 
 use super::core::health::{Attempt, Health, Id, News, Outcome};
-use crate::directory::{Directory, NotReady, NotSent, Question, Reply};
+use crate::directory::{Connections, Directory, NotReady, NotSent, Question, Reply};
 
 /// Connections that are tried on one controller when they turn out dead before the bind is
 /// written: the one that was idle, and a new one.
@@ -33,6 +33,29 @@ pub(super) struct Spot {
 struct Controller {
     spot: Spot,
     directory: Box<dyn Directory>,
+    counts: Mutex<Counts>,
+}
+
+/// What became of the requests that turned to a controller since the last account of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// It was asked, and answered.
+    pub answered: u64,
+    /// It could not be connected, did not answer in time, or declined.
+    pub failed: u64,
+    /// All connections to it were in use.
+    pub busy: u64,
+}
+
+/// How a controller was used since the last account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its name in reports.
+    pub controller: String,
+    /// What became of requests.
+    pub counts: Counts,
+    /// Its connections now.
+    pub connections: Connections,
 }
 
 /// The controllers that are known now. Requests hold on to those that they ask.
@@ -182,6 +205,19 @@ impl Forest {
         all.iter().for_each(|controller| controller.directory.sweep(now));
     }
 
+    /// How each controller was used since the last call, those that nobody turned to left out.
+    pub fn take_account(&self) -> Vec<Account> {
+        let all: Vec<_> = self.roster().controllers.values().cloned().collect();
+        let accounts = all.iter().map(|controller| Account {
+            controller: controller.spot.name.clone(),
+            counts: std::mem::take(&mut *controller.counts()),
+            connections: controller.directory.connections(),
+        });
+        accounts
+            .filter(|account| account.counts != Counts::default())
+            .collect()
+    }
+
     /// Asks one controller. The report comes at `deadline` at the latest; its wait counts from `received`.
     ///
     /// # Cancellation
@@ -230,7 +266,10 @@ impl Forest {
             let until = deadline.min(now + self.connect_wait_max);
             let connection = match controller.directory.connection(until).await {
                 Ok(connection) => connection,
-                Err(NotReady::Busy) => return Turn::Busy(question),
+                Err(NotReady::Busy) => {
+                    controller.counts().busy += 1;
+                    return Turn::Busy(question);
+                }
                 // It was given less than its time: that says nothing about it.
                 Err(_) if monotonic() >= deadline => return Turn::Late,
                 Err(error) => {
@@ -273,10 +312,20 @@ impl Forest {
     }
 }
 
+impl Controller {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Roster {
     fn add(&mut self, spot: Spot, directory: Box<dyn Directory>) -> Id {
         self.numbered += 1;
-        let controller = Arc::new(Controller { spot, directory });
+        let controller = Arc::new(Controller {
+            spot,
+            directory,
+            counts: Mutex::default(),
+        });
         self.controllers.insert(self.numbered, controller);
         self.numbered
     }
@@ -316,6 +365,11 @@ impl<'a> Trying<'a> {
 
     /// It ended like that; `why` is for the log.
     fn end(mut self, controller: &Controller, outcome: Outcome, why: &str) {
+        match outcome {
+            Outcome::Judged | Outcome::Odd => controller.counts().answered += 1,
+            Outcome::Failed => controller.counts().failed += 1,
+            Outcome::Nothing => {}
+        }
         let (forest, controller) = (self.forest.name.as_str(), controller.spot.name.as_str());
         match self.settle(outcome) {
             Some(News::Avoided(wait)) => {

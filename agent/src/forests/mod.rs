@@ -26,10 +26,13 @@ use self::discovery::Discovery;
 use crate::config::{Controllers, ForestConfig, Timeouts, Trust};
 use crate::directory::{LdapDirectory, LdapSettings};
 
-pub use self::forest::Forest;
+pub use self::forest::{Account, Counts, Forest};
 
 /// How often connections that nobody uses are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// Sweeps from one account of the controllers in the log to the next: five minutes.
+const ACCOUNT_SWEEPS: u64 = 10;
 
 /// How often directories are asked for their suffixes, which change a few times in the life of a forest.
 const COMPARE_EVERY: Duration = Duration::from_secs(3600);
@@ -274,18 +277,36 @@ impl Forests {
         }
     }
 
-    /// Gives up connections that nobody uses, until `stop`.
+    /// Gives up connections that nobody uses, and tells how the controllers were used, until `stop`.
     ///
     /// # Cancellation
     /// Safe to drop.
     pub async fn sweep(&self, stop: CancellationToken) {
-        loop {
+        for sweep in 1_u64.. {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(SWEEP_EVERY) => {}
             }
             self.all.iter().for_each(|forest| forest.sweep(monotonic()));
+            if sweep.is_multiple_of(ACCOUNT_SWEEPS) {
+                self.all.iter().for_each(|forest| tell(forest));
+            }
         }
+    }
+}
+
+fn tell(forest: &Forest) {
+    for account in forest.take_account() {
+        tracing::info!(
+            forest = forest.name(),
+            controller = account.controller,
+            answered = account.counts.answered,
+            failed = account.counts.failed,
+            busy = account.counts.busy,
+            connections_idle = account.connections.idle,
+            connections_in_use = account.connections.in_use,
+            "domain controller was asked"
+        );
     }
 }
 

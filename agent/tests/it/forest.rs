@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use postern_agent::directory::{Connection, Directory, NotReady, NotSent, Question, Reply};
-use postern_agent::forests::{Claim, Forest, Forests};
+use postern_agent::forests::{Claim, Counts, Forest, Forests};
 use postern_kit::clock::{monotonic, sleep_until};
 use postern_kit::random::Random;
 use postern_proto::verdict::{NotAsked, Obstacle, Unavailable, Verdict, VerdictReport};
@@ -313,6 +313,34 @@ async fn a_full_controller_gives_way_and_is_not_avoided() {
     let forest = forest(&[&dc1, &dc2]);
     assert_eq!(answers(&forest).await.unwrap(), "dc2");
     assert_eq!(answers(&forest).await.unwrap(), "dc1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_of_requests_is_counted_for_each_controller() {
+    let declines = Act::Says(Verdict::Unavailable(Unavailable::DirectoryDeclined));
+    let dc1 = Puppet::new([ACCEPTS, Act::Full, declines, ACCEPTS]);
+    let forest = forest(&[&dc1, &Puppet::new([ACCEPTS]), &Puppet::new([ACCEPTS])]);
+    for _ in 0..4 {
+        answers(&forest).await;
+    }
+    let counted = || {
+        let accounts = forest.take_account().into_iter();
+        let counts = accounts.map(|account| (account.controller, account.counts));
+        counts.collect::<Vec<_>>()
+    };
+    let counts = |answered, failed, busy| Counts {
+        answered,
+        failed,
+        busy,
+    };
+    assert_eq!(
+        counted(),
+        [
+            ("dc1".to_owned(), counts(1, 1, 1)),
+            ("dc2".to_owned(), counts(2, 0, 0))
+        ]
+    );
+    assert_eq!(counted(), []);
 }
 
 #[tokio::test(start_paused = true)]

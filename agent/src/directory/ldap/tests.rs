@@ -258,6 +258,22 @@ async fn a_probe_without_an_answer_gives_way_to_a_new_connection() {
 }
 
 #[tokio::test]
+async fn connections_are_counted() {
+    let mut world = World::new();
+    let counted = |world: &World| {
+        let now = world.directory.connections();
+        (now.idle, now.in_use)
+    };
+    assert_eq!(counted(&world), (0, 0));
+    let _peer = world.rested().await;
+    assert_eq!(counted(&world), (1, 0));
+    let taken = world.directory.connection(monotonic() + PATIENCE).await.unwrap();
+    assert_eq!(counted(&world), (0, 1));
+    drop(taken);
+    assert_eq!(counted(&world), (0, 0), "who asked nothing gives nothing back");
+}
+
+#[tokio::test]
 async fn a_connection_retires_after_five_minutes() {
     let mut world = World::new();
     let mut peer = world.rested().await;
