@@ -17,7 +17,7 @@ use crate::server::IDLE_LIMIT;
 pub use files::{ControlFiles, LdifFile, of_ldif};
 pub use forests::{Further, FurtherController, FurtherDomain};
 
-/// Most users that a seeded population may have: about 1 kB each.
+/// Most users that a seeded population may have: about 1.2 kB each.
 const POPULATION_MAX: usize = 1_000_000;
 
 /// What the program serves and how.

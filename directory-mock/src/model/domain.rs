@@ -51,7 +51,8 @@ pub struct Domain {
     base_dn: String,
     sid: String,
     policy: Policy,
-    pub(super) accounts: BTreeMap<Uuid, Account>,
+    /// Boxed, because a tree has room for half as many again as it holds.
+    pub(super) accounts: BTreeMap<Uuid, Box<Account>>,
     pub(super) groups: BTreeMap<Uuid, Group>,
     pub(super) settings: Vec<StoredSettings>,
     pub(super) controllers: Controllers,
@@ -172,7 +173,7 @@ impl Domain {
 
     /// All accounts, by objectGUID.
     pub fn accounts(&self) -> impl Iterator<Item = &Account> {
-        self.accounts.values()
+        self.accounts.values().map(Box::as_ref)
     }
 
     /// The containers that hold accounts, such as `CN=Users`.
@@ -182,7 +183,7 @@ impl Domain {
 
     /// One account.
     pub fn account(&self, guid: Uuid) -> Option<&Account> {
-        self.accounts.get(&guid)
+        self.accounts.get(&guid).map(Box::as_ref)
     }
 
     /// The distinguished name of an account.
@@ -207,22 +208,22 @@ impl Domain {
             BindName::Upn(upn) => *self.by_upn.get(&upn).or_else(|| self.implicit_upn(&upn))?,
             BindName::Canonical { domain, parts } => *self.canonical(&domain, &parts)?,
         };
-        self.accounts.get(&guid)
+        self.account(guid)
     }
 
     /// The account with this sAMAccountName.
     pub fn by_sam(&self, sam: &str) -> Option<&Account> {
-        self.accounts.get(self.by_sam.get(&sam.to_lowercase())?)
+        self.account(*self.by_sam.get(&sam.to_lowercase())?)
     }
 
     /// The account with this userPrincipalName.
     pub fn by_upn(&self, upn: &str) -> Option<&Account> {
-        self.accounts.get(self.by_upn.get(&upn.to_lowercase())?)
+        self.account(*self.by_upn.get(&upn.to_lowercase())?)
     }
 
     /// The account with this distinguished name, normalised or not.
     pub fn by_dn(&self, dn: &str) -> Option<&Account> {
-        self.accounts.get(self.by_dn.get(&normal_dn(dn)?)?)
+        self.account(*self.by_dn.get(&normal_dn(dn)?)?)
     }
 
     /// `sam@dns.domain` and `sam@NETBIOS` work whatever the userPrincipalName is.
@@ -291,7 +292,7 @@ impl Domain {
         }
         self.by_rid.remove(&account.rid);
         self.leave(&account.container);
-        Ok(account)
+        Ok(*account)
     }
 
     fn leave(&mut self, container: &str) {
@@ -394,7 +395,7 @@ impl Domain {
         self.by_dn.insert(dn, guid);
         self.by_rid.insert(account.rid, guid);
         *self.containers.entry(account.container.clone()).or_default() += 1;
-        self.accounts.insert(guid, account);
+        self.accounts.insert(guid, Box::new(account));
         Ok(())
     }
 

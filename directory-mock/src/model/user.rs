@@ -196,7 +196,9 @@ impl User {
         let mut account = Account {
             guid,
             rid,
-            upn: self.upn.unwrap_or_else(|| Some(format!("{}@{domain}", self.sam))),
+            upn: self
+                .upn
+                .unwrap_or_else(|| Some([self.sam.as_str(), "@", domain].concat())),
             cn: self.cn.unwrap_or_else(|| self.sam.clone()),
             sam: self.sam,
             container: self.container,
@@ -234,6 +236,13 @@ pub(super) fn made_guid(domain: &str, sam: &str, rid: u32) -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
+/// Users in the order of their description. A population is shared, not described user by user: it may be large.
+#[derive(Clone, Debug)]
+enum People {
+    One(Box<User>),
+    Population(crate::Population),
+}
+
 /// The description of a domain, opened by [`Server::start`](crate::Server::start) or
 /// [`DirectoryHandle::open`](crate::DirectoryHandle::open).
 #[derive(Clone, Debug)]
@@ -242,7 +251,7 @@ pub struct Directory {
     pub(crate) netbios_name: String,
     pub(crate) host: String,
     pub(crate) policy: Policy,
-    users: Vec<User>,
+    people: Vec<People>,
     /// Names, containers and members.
     groups: Vec<(String, String, Vec<String>)>,
     settings: Vec<PasswordSettings>,
@@ -257,7 +266,7 @@ impl Directory {
             netbios_name: netbios_name.to_owned(),
             host: "dc1".to_owned(),
             policy: Policy::default(),
-            users: Vec::new(),
+            people: Vec::new(),
             groups: Vec::new(),
             settings: Vec::new(),
             upn_suffixes: Vec::new(),
@@ -275,8 +284,17 @@ impl Directory {
     /// [`DomainError`] if two users or groups have a name in common, or a member is missing.
     pub fn domain(&self, now: Timestamp) -> Result<Domain, DomainError> {
         let mut domain = self.empty();
-        for user in &self.users {
-            domain.add(user.clone(), now)?;
+        for people in &self.people {
+            match people {
+                People::One(user) => {
+                    domain.add(user.as_ref().clone(), now)?;
+                }
+                People::Population(population) => {
+                    for person in population.people() {
+                        domain.add(person.user(&self.dns_name), now)?;
+                    }
+                }
+            }
         }
         for (group, container, _) in &self.groups {
             domain.add_group(group, container, now)?;
@@ -365,24 +383,22 @@ impl DirectoryBuilder {
     /// Adds a user.
     #[must_use]
     pub fn user(mut self, user: User) -> Self {
-        self.0.users.push(user);
+        self.0.people.push(People::One(Box::new(user)));
         self
     }
 
     /// Adds users.
     #[must_use]
     pub fn users(mut self, users: impl IntoIterator<Item = User>) -> Self {
-        self.0.users.extend(users);
+        let users = users.into_iter().map(|user| People::One(Box::new(user)));
+        self.0.people.extend(users);
         self
     }
 
     /// Adds a seeded population.
     #[must_use]
     pub fn population(mut self, population: &crate::Population) -> Self {
-        let domain = self.0.dns_name.clone();
-        self.0
-            .users
-            .extend(population.people().iter().map(|person| person.user(&domain)));
+        self.0.people.push(People::Population(population.clone()));
         self
     }
 

@@ -10,7 +10,7 @@ use postern_kit::Seams;
 use postern_proto::wire::signin::sign_in_response::Outcome;
 
 use super::ldap::Link;
-use super::{Cost, Measured, Plan, Report, Usage, agents, engine, usage};
+use super::{Cost, Measured, Plan, Report, Usage, agents, directories, engine, usage};
 use crate::client::Programme;
 use crate::lab::processes::{People, ProcessLab, ProcessPlan};
 
@@ -46,6 +46,22 @@ enum Command {
         #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2000))]
         count: u16,
         /// Prints one JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// As many binds as the simulated directory takes, plain and over TLS, and beside it OpenLDAP on the same machine, if
+    /// the environment of `harness/real/start-slapd.sh` is there.
+    Directories {
+        /// Connections to each, each with one bind at a time.
+        #[arg(long, default_value_t = 16)]
+        connections: usize,
+        /// How long each of the four is measured, such as 10s.
+        #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+        duration: Duration,
+        /// Users of the simulated directory. OpenLDAP has those that it was started with.
+        #[arg(long, default_value_t = 1_000)]
+        users: usize,
+        /// Prints one JSON object instead of a table.
         #[arg(long)]
         json: bool,
     },
@@ -127,6 +143,20 @@ pub async fn run(args: LoadArgs, out: &mut (dyn Write + Send)) -> Result<(), Fai
                 writeln!(out, "{}", idle.json())?;
             } else {
                 write!(out, "{}", idle.text())?;
+            }
+            Ok(())
+        }
+        Command::Directories {
+            connections,
+            duration,
+            users,
+            json,
+        } => {
+            let rates = directories::measure(users, connections.max(1), duration).await?;
+            if json {
+                writeln!(out, "{}", directories::json(&rates))?;
+            } else {
+                write!(out, "{}", directories::text(&rates))?;
             }
             Ok(())
         }

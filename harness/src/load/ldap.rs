@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings};
 use postern_kit::Seams;
-use postern_kit::tls::{self, ServerTrust, Versions};
+use postern_kit::tls::{self, Certificate, ServerTrust, Versions};
 use tokio::sync::Mutex;
 
 use super::cli::Failed;
@@ -17,12 +17,17 @@ pub(super) struct Link(Arc<Mutex<Ldap>>);
 impl Link {
     /// Connects to a lab's directory over LDAPS.
     pub(super) async fn connect(directory: &LabDirectory) -> Result<Self, Failed> {
+        let url = format!("ldaps://localhost:{}", directory.ldaps.port());
+        Self::to(&url, vec![directory.root.clone()]).await
+    }
+
+    /// Connects to any directory, over TLS if the URL says so; `roots` are whom it is then trusted by.
+    pub(super) async fn to(url: &str, roots: Vec<Certificate>) -> Result<Self, Failed> {
         let seams = Seams::real();
-        let trust = ServerTrust::Roots(vec![directory.root.clone()]);
+        let trust = ServerTrust::Roots(roots);
         let tls = tls::client(trust, None, Versions::Tls12And13, &[], seams.clock.clone())?;
         let settings = LdapConnSettings::new().set_config(tls);
-        let url = format!("ldaps://localhost:{}", directory.ldaps.port());
-        let (connection, ldap) = LdapConnAsync::with_settings(settings, &url).await?;
+        let (connection, ldap) = LdapConnAsync::with_settings(settings, url).await?;
         seams.tasks.spawn("ldap connection", async move {
             // Ends with its handle.
             let _ = connection.drive().await;

@@ -3,6 +3,7 @@
 //! * [`engine`]: the open loop.
 //! * [`cli`]: `postern load`.
 //! * [`agents`]: what idle agents cost.
+//! * [`directories`]: binds at the simulated directory and at OpenLDAP, side by side.
 //! * [`account`]: what processes used, from the operating system.
 //! * `ldap`: the bare client that it is compared with.
 //! * [`report`]: table and JSON.
@@ -10,6 +11,7 @@
 pub mod account;
 pub mod agents;
 pub mod cli;
+pub mod directories;
 pub mod engine;
 mod ldap;
 pub mod report;

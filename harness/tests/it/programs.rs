@@ -454,3 +454,26 @@ fn load_measures_each_process_and_says_what_came_of_it() {
         "{said}"
     );
 }
+
+#[test]
+fn load_compares_directories_by_what_a_bind_costs_them() {
+    let arguments = "load directories --connections 2 --duration 1s --users 20 --json";
+    let ran = Command::new(POSTERN)
+        .args(arguments.split(' '))
+        .env_remove("SLAPD_LDAP_URL")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap();
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{said} {told}");
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let rates = report["rates"].as_array().unwrap();
+    let transports: Vec<_> = rates.iter().map(|rate| rate["transport"].as_str()).collect();
+    assert_eq!(transports, [Some("plain"), Some("TLS")], "{said}");
+    for rate in rates {
+        assert!(
+            rate["binds"].as_u64().unwrap() > 0 && rate["cpu_s"].as_f64().unwrap() > 0.0,
+            "{said}"
+        );
+    }
+}
