@@ -6,6 +6,7 @@ use postern_kit::clock::Timestamp;
 use uuid::Uuid;
 
 use super::account::Account;
+use super::changes::{Changes, differing, differing_policy, place_guid};
 use super::controllers::Controllers;
 use super::membership::{Group, StoredSettings};
 use super::names::{self, BindName, escape_rdn, normal_dn};
@@ -69,6 +70,7 @@ pub struct Domain {
     containers: BTreeMap<String, usize>,
     pub(super) rid_next: u32,
     pub(super) tree: Tree,
+    pub(super) changes: Changes,
 }
 
 impl Domain {
@@ -102,6 +104,7 @@ impl Domain {
             containers: BTreeMap::new(),
             rid_next: RID_FIRST,
             tree: Tree::default(),
+            changes: Changes::default(),
         }
     }
 
@@ -168,6 +171,9 @@ impl Domain {
 
     /// Replaces the policy.
     pub fn set_policy(&mut self, policy: Policy) {
+        let domain = place_guid(&self.base_dn);
+        self.changes
+            .changed(domain, differing_policy(&self.policy, &policy));
         self.policy = policy;
     }
 
@@ -258,6 +264,7 @@ impl Domain {
             return Err(in_use("objectGUID", &guid.to_string()));
         }
         self.insert(account)?;
+        self.changes.created(guid);
         self.rid_next += 1;
         Ok(guid)
     }
@@ -275,9 +282,8 @@ impl Domain {
     pub fn remove(&mut self, guid: Uuid) -> Result<Account, DomainError> {
         let account = self.take(guid)?;
         self.clear_local(guid);
-        for group in self.groups.values_mut() {
-            group.members.remove(&guid);
-        }
+        self.changes.forgotten(guid);
+        self.leave_groups(guid);
         Ok(account)
     }
 
@@ -293,6 +299,14 @@ impl Domain {
         self.by_rid.remove(&account.rid);
         self.leave(&account.container);
         Ok(*account)
+    }
+
+    fn leave_groups(&mut self, member: Uuid) {
+        for (guid, group) in &mut self.groups {
+            if group.members.remove(&member) {
+                self.changes.changed(*guid, ["member"]);
+            }
+        }
     }
 
     fn leave(&mut self, container: &str) {
@@ -314,10 +328,12 @@ impl Domain {
         change(&mut after);
         after.guid = guid;
         after.rid = before.rid;
+        let changed = differing(&before, &after);
         if let Err(error) = self.insert(after) {
             self.insert(before)?;
             return Err(error);
         }
+        self.changes.changed(guid, changed.iter().map(String::as_str));
         Ok(())
     }
 
@@ -339,8 +355,10 @@ impl Domain {
     /// [`DomainError::Unknown`].
     pub fn unlock(&mut self, guid: Uuid) -> Result<(), DomainError> {
         let account = self.accounts.get_mut(&guid).ok_or(DomainError::Unknown(guid))?;
+        let was_locked = account.counters.lockout_time.is_some();
         account.unlock();
         self.clear_local(guid);
+        self.changes.changed(guid, was_locked.then_some("lockoutTime"));
         Ok(())
     }
 
@@ -359,6 +377,7 @@ impl Domain {
         self.keep_old(host, guid);
         if let Some(account) = self.accounts.get_mut(&guid) {
             account.set_password(new, &policy, now);
+            self.changes.password_set(guid);
         }
         Ok(())
     }
@@ -372,6 +391,7 @@ impl Domain {
         local: Option<super::LocalCounters>,
     ) {
         if let (Some(account), Some(counters)) = (self.accounts.get_mut(&guid), counters) {
+            self.changes.counted(account, &counters);
             account.counters = counters;
         }
         if let Some(local) = local {
@@ -412,9 +432,8 @@ impl Domain {
     /// Takes a group away, also from the groups and settings that name it.
     pub(super) fn remove_group(&mut self, guid: Uuid) -> Option<Group> {
         let group = self.take_group(guid)?;
-        for other in self.groups.values_mut() {
-            other.members.remove(&guid);
-        }
+        self.leave_groups(guid);
+        self.changes.forgotten(guid);
         Some(group)
     }
 

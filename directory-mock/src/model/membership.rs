@@ -95,7 +95,9 @@ impl Domain {
             members: BTreeSet::new(),
             created: now,
         };
-        self.insert_group(group)
+        let guid = self.insert_group(group)?;
+        self.changes.created(guid);
+        Ok(guid)
     }
 
     /// Makes an account or group, by sAMAccountName, a member of a group.
@@ -109,14 +111,19 @@ impl Domain {
             .groups
             .get_mut(&guid)
             .ok_or_else(|| DomainError::NoSuchName(group.to_owned()))?;
-        group.members.insert(member);
+        if group.members.insert(member) {
+            self.changes.changed(guid, ["member"]);
+        }
         Ok(())
     }
 
     /// Replaces the members of a group.
     pub(crate) fn set_members(&mut self, group: Uuid, members: BTreeSet<Uuid>) {
-        if let Some(group) = self.groups.get_mut(&group) {
+        if let Some(group) = self.groups.get_mut(&group)
+            && group.members != members
+        {
             group.members = members;
+            self.changes.changed(group.guid, ["member"]);
         }
     }
 

@@ -2,6 +2,7 @@
 //! names are looked up, what controllers have of their own, and the ways between domains. No clock and no network: the time is an argument wherever it matters.
 
 mod account;
+mod changes;
 mod controllers;
 mod domain;
 mod forests;
@@ -15,7 +16,8 @@ mod tree;
 mod user;
 
 pub use account::{Account, Counters, Password};
-pub(crate) use account::{filetime, from_filetime};
+pub(crate) use account::{filetime, filetime_steps, from_filetime};
+pub(crate) use changes::{Stamp, USN_FIRST, place_guid};
 pub use controllers::LocalCounters;
 pub(crate) use controllers::View;
 pub use domain::{Domain, DomainError};

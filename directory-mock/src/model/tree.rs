@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use postern_kit::clock::Timestamp;
 use uuid::Uuid;
 
+use super::changes::place_guid;
 use super::domain::{Domain, DomainError};
 use super::membership::Group;
 use super::names::normal_dn;
@@ -96,8 +97,10 @@ impl Domain {
         } else {
             format!("{rdn},{container}")
         };
-        if let Some(normal) = normal_dn(&self.full_name(&path)) {
+        let dn = self.full_name(&path);
+        if let Some(normal) = normal_dn(&dn) {
             self.tree.made.insert(normal, path);
+            self.changes.created(place_guid(&dn));
         }
     }
 
@@ -173,9 +176,12 @@ impl Domain {
         } else {
             return;
         };
-        if self.tree.tombstones.len() == TOMBSTONES_MAX {
-            self.tree.tombstones.pop_front();
+        if self.tree.tombstones.len() == TOMBSTONES_MAX
+            && let Some(oldest) = self.tree.tombstones.pop_front()
+        {
+            self.changes.forgotten(oldest.guid);
         }
+        self.changes.deleted(guid);
         self.tree.tombstones.push_back(tombstone);
     }
 
@@ -194,6 +200,7 @@ impl Domain {
                 self.insert_group(before)?;
                 return Err(error);
             }
+            self.changes.changed(guid, ["name", "parentGUID"]);
             return Ok(());
         }
         self.update(guid, |account| {

@@ -310,6 +310,7 @@ impl Directory {
         for suffix in &self.upn_suffixes {
             domain.add_upn_suffix(suffix);
         }
+        domain.forget_changes();
         Ok(domain)
     }
 }

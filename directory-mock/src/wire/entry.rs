@@ -5,7 +5,10 @@ use postern_kit::clock::Timestamp;
 
 use uuid::Uuid;
 
-use crate::model::{Account, Domain, Group, StoredSettings, Tombstone, filetime, sid_bytes};
+use crate::model::{
+    Account, Domain, Group, Stamp, StoredSettings, Tombstone, USN_FIRST, filetime, place_guid, sid_bytes,
+    split_rdn,
+};
 use crate::semantics::{is_locked, is_password_expired};
 
 /// accountExpires and the like: never.
@@ -66,6 +69,27 @@ impl Entry {
             .map_or(&[], |(_, values)| values.as_slice())
     }
 
+    /// uSNCreated and uSNChanged.
+    fn numbers(&mut self, domain: &Domain, guid: Uuid) {
+        let stamp = domain.stamp_of(guid);
+        let created = stamp.and_then(|stamp| stamp.created);
+        let changed = stamp.and_then(Stamp::last);
+        for (name, usn) in [("uSNCreated", created), ("uSNChanged", changed)] {
+            self.text(name, &usn.unwrap_or(USN_FIRST).to_string());
+        }
+    }
+
+    /// The names of all attributes that it has.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.attributes.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// objectGUID of what it lies in.
+    pub(super) fn parent_guid(&self) -> Uuid {
+        let above = split_rdn(&self.dn).map_or(String::new(), |(_, _, above)| above);
+        place_guid(&above)
+    }
+
     /// The entry with the attributes that were asked for: none or `*` is all but the constructed
     /// ones, `1.1` is none.
     pub(super) fn show(self, asked: &[String], types_only: bool) -> LdapSearchResultEntry {
@@ -97,6 +121,7 @@ pub(super) fn of_domain(domain: &Domain) -> Entry {
     entry.texts("objectClass", ["top", "domain", "domainDNS"]);
     entry.text("distinguishedName", domain.base_dn());
     entry.text("name", domain.dns_name().split('.').next().unwrap_or_default());
+    entry.bytes("objectGUID", place_guid(domain.base_dn()).to_bytes_le().to_vec());
     entry.bytes("objectSid", sid_bytes(domain.sid(), None).unwrap_or_default());
     let numbers = [
         ("lockoutThreshold", policy.lockout_threshold),
@@ -189,6 +214,7 @@ pub(super) fn of_group(domain: &Domain, group: &Group) -> Entry {
     entry.text("sAMAccountType", "268435456");
     entry.text("groupType", "-2147483646");
     entry.text("whenCreated", &generalized_time(group.created));
+    entry.numbers(domain, group.guid);
     let members = group.members.iter().filter_map(|guid| domain.object_dn(*guid));
     entry.owned_texts("member", members);
     entry.owned_texts("memberOf", member_of(domain, group.guid));
@@ -215,10 +241,12 @@ pub(super) fn of_tombstone(domain: &Domain, tombstone: &Tombstone) -> Entry {
     if let Some(control) = tombstone.control {
         entry.text("userAccountControl", &control.to_string());
     }
+    entry.text("name", &format!("{}\nDEL:{}", tombstone.cn, tombstone.guid));
     entry.text("isDeleted", "TRUE");
     entry.text("isRecycled", "TRUE");
     entry.text("lastKnownParent", &tombstone.parent);
     entry.text("whenChanged", &generalized_time(tombstone.deleted));
+    entry.numbers(domain, tombstone.guid);
     entry
 }
 
@@ -244,6 +272,7 @@ pub(super) fn of_container(dn: &str) -> Entry {
     entry.text(attribute, name.trim());
     entry.text("name", name.trim());
     entry.text("distinguishedName", dn);
+    entry.bytes("objectGUID", place_guid(dn).to_bytes_le().to_vec());
     entry
 }
 
@@ -283,6 +312,7 @@ pub(super) fn of_account(domain: &Domain, host: &str, account: &Account, now: Ti
     let built_in = built_in.map(|(_, group)| format!("CN={group},CN=Users,{base}"));
     entry.owned_texts("memberOf", built_in.chain(member_of(domain, account.guid)));
     entry.text("whenCreated", &generalized_time(account.created));
+    entry.numbers(domain, account.guid);
     entry.text("userAccountControl", &account.user_account_control().to_string());
     add_times(&mut entry, domain, host, account);
     add_computed(&mut entry, domain, account, now);

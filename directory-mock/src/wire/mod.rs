@@ -9,6 +9,7 @@ mod bind;
 mod configuration;
 mod connection;
 mod connections;
+mod dir_sync;
 pub(crate) mod dump;
 mod entry;
 mod filter;

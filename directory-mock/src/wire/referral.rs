@@ -83,7 +83,7 @@ fn host_of(domain: &Domain, normal: &str) -> Option<String> {
 }
 
 /// Whether a normalised name is this base or lies below it.
-fn lies_in(normal: &str, base: &str) -> bool {
+pub(super) fn lies_in(normal: &str, base: &str) -> bool {
     let Some(base) = normal_dn(base) else {
         return false;
     };

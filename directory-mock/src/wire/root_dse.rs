@@ -86,7 +86,7 @@ pub(super) fn entry(domain: &Domain, flavour: Flavour, host: &str, now: Timestam
         &format!("{dns}:{}$@{}", host.to_lowercase(), dns.to_uppercase()),
     );
     entry.text("currentTime", &generalized_time(now));
-    entry.text("highestCommittedUSN", "4120");
+    entry.text("highestCommittedUSN", &domain.usn().to_string());
     for level in [
         "domainFunctionality",
         "forestFunctionality",

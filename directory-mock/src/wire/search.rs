@@ -14,7 +14,7 @@ use super::connection::{Session, message};
 use super::entry::{self, Entry};
 use super::pages::{self, PageError};
 use super::referral::{self, scheme};
-use super::{Controller, configuration, filter, result, root_dse};
+use super::{Controller, configuration, dir_sync, filter, result, root_dse};
 use crate::model::{Account, Domain, Flavour, guid_base, normal_dn, parent};
 use crate::semantics::write::Refusal;
 
@@ -74,6 +74,9 @@ pub(super) fn answer(controller: &Controller, session: &mut Session, asked: Aske
     if session.identity.is_none() {
         let text = Refusal::not_bound().text(flavour);
         return plain(vec![done(LdapResultCode::OperationsError, &text)]);
+    }
+    if let Some(sync) = dir_sync::asked(asked.controls) {
+        return dir_sync::answer(controller, session, asked, sync);
     }
     if let Some((size, cookie)) = asked.page()
         && !cookie.is_empty()
@@ -137,10 +140,10 @@ pub(super) fn time_is_up() -> LdapOp {
 
 /// Where and when a search is answered.
 #[derive(Clone, Copy, Debug)]
-struct Place<'a> {
-    flavour: Flavour,
-    host: &'a str,
-    now: Timestamp,
+pub(super) struct Place<'a> {
+    pub(super) flavour: Flavour,
+    pub(super) host: &'a str,
+    pub(super) now: Timestamp,
 }
 
 /// What a search found, perhaps not all.
@@ -267,6 +270,24 @@ pub(super) fn entry_of(domain: &Domain, host: &str, now: Timestamp, dn: &str) ->
         .ok()?
         .entries
         .pop()
+}
+
+/// What a whole naming context has, deleted objects among it.
+pub(super) fn everything(
+    domain: &Domain,
+    place: Place<'_>,
+    request: &LdapSearchRequest,
+) -> Result<Vec<Entry>, LdapResult> {
+    let asker = Asker {
+        encrypted: false,
+        referrals: false,
+        deleted: true,
+    };
+    let whole = LdapSearchRequest {
+        scope: LdapSearchScope::Subtree,
+        ..request.clone()
+    };
+    Ok(find(domain, place, asker, &whole, &|| false)?.entries)
 }
 
 /// `is_over` is asked now and then whether the time is up.

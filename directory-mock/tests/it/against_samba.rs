@@ -16,10 +16,10 @@ use postern_kit::net::LdapProtection;
 use postern_kit::tls::Certificate;
 
 use crate::client::{bind, connect, soon};
-use crate::writes;
+use crate::{changes, writes};
 
 const DOMAIN: &str = "corp.example.test";
-const BASE: &str = "DC=corp,DC=example,DC=test";
+pub(crate) const BASE: &str = "DC=corp,DC=example,DC=test";
 pub(crate) const OU: &str = "OU=Fixture,DC=corp,DC=example,DC=test";
 pub(crate) const PASSWORD: &str = "Fixture-Passw0rd-1";
 const UTF8_PASSWORD: &str = "Pässwörd-密码-🔑-1";
@@ -31,6 +31,8 @@ const ADMIN_PASSWORD: &str = "Adm1n-Test-Passw0rd";
 /// A directory with the fixture users.
 pub(crate) struct Target {
     addr: SocketAddr,
+    /// Without TLS.
+    pub(crate) plain: SocketAddr,
     host: String,
     roots: Vec<Certificate>,
     admin: Admin,
@@ -92,6 +94,7 @@ async fn the_mock_answers_as_observed() {
         .unwrap();
     check_answers(&Target {
         addr: server.ldaps_addr().unwrap(),
+        plain: server.ldap_addr().unwrap(),
         host: "localhost".to_owned(),
         roots: vec![server.ca_der().unwrap().clone()],
         admin: Admin::Mock(server),
@@ -118,6 +121,7 @@ fn real_target() -> Option<Target> {
     let pem = std::fs::read(var("AD_CA_FILE")).unwrap();
     Some(Target {
         addr: url.trim_start_matches("ldaps://").parse().unwrap(),
+        plain: var("AD_LDAP_URL").trim_start_matches("ldap://").parse().unwrap(),
         host: var("AD_HOSTNAME"),
         roots: postern_kit::tls::certificates_from_pem(&pem).unwrap(),
         admin: Admin::Real {
@@ -214,6 +218,7 @@ async fn check_answers(target: &Target) {
     searches(target).await;
     other_operations(target).await;
     writes::check(target).await;
+    changes::check(target).await;
 }
 
 async fn code(ldap: &mut Ldap, name: &str, password: &str) -> String {

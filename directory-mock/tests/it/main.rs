@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 mod against_samba;
+mod changes;
 mod client;
 mod control;
 mod faults;
