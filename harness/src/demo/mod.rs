@@ -55,22 +55,25 @@ fn crowd() -> impl Iterator<Item = (String, String)> + Clone {
     })
 }
 
-/// Starts the story's lab: one tenant with two agents, a directory with one user per state and two controllers, and a
-/// partner's forest.
-///
-/// # Errors
-/// [`LabError`] names the part that does not start.
-pub async fn start(public_listen: SocketAddr, seams: Seams) -> Result<Lab, LabError> {
-    let tenant = TenantPlan {
+/// The story's tenant: two agents, a directory with one user per state and two controllers, and a partner's forest.
+pub fn tenant() -> TenantPlan {
+    TenantPlan {
         agents: 2,
         standby: vec![ServerOptions::default()],
         partners: vec![partner()],
         ..TenantPlan::new(TENANT, directory(false))
-    };
+    }
+}
+
+/// Starts the story's lab.
+///
+/// # Errors
+/// [`LabError`] names the part that does not start.
+pub async fn start(public_listen: SocketAddr, seams: Seams) -> Result<Lab, LabError> {
     Lab::start(
         Topology {
             public_listen,
-            ..Topology::of(tenant)
+            ..Topology::of(tenant())
         },
         seams,
     )

@@ -9,12 +9,9 @@ use postern_proto::wire::signin::sign_in_response::Outcome;
 use crate::world::{DOMAIN, TENANT, WRONG, call, person, plan, start, topology};
 
 async fn plays(protection: LdapProtection) {
-    let directory = postern_directory_mock::Directory::builder(DOMAIN, "CORP")
-        .users(demo::people().iter().map(|person| person.user(DOMAIN)))
-        .build();
     let lab = start(Topology::of(TenantPlan {
         protection,
-        ..TenantPlan::new(TENANT, directory)
+        ..demo::tenant()
     }))
     .await;
     let scenes = demo::play(&lab).await.unwrap();

@@ -49,11 +49,16 @@ impl NameServer {
         let mut catalog = Catalog::new();
         catalog.upsert(name(ZONE).into(), vec![Arc::new(zone)]);
         let mut server = Server::new(catalog);
-        let udp = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .unwrap();
+        // One number that is free both ways: somebody may have it on the other.
+        let (udp, tcp) = loop {
+            let tcp = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                .await
+                .unwrap();
+            if let Ok(udp) = tokio::net::UdpSocket::bind(tcp.local_addr().unwrap()).await {
+                break (udp, tcp);
+            }
+        };
         let addr = udp.local_addr().unwrap();
-        let tcp = tokio::net::TcpListener::bind(addr).await.unwrap();
         server.register_socket(udp);
         server.register_listener(tcp, Duration::from_secs(20), 16);
         Self {
