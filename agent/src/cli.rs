@@ -1,4 +1,6 @@
-//! The command line: `postern-agent enrol`, `run` and `check`.
+//! The command line: `postern-agent enrol`, `run`, `check` and `check-directory`.
+
+mod inspect;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -45,6 +47,8 @@ enum Command {
     Run(ConfigArgs),
     /// Reads configuration and identity, and tries to connect to the cloud and to each domain controller.
     Check(ConfigArgs),
+    /// Looks at a directory and a user in it: step by step what works, what does not, and what to do about it.
+    CheckDirectory(inspect::InspectArgs),
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +112,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed>
         Command::Enrol(args) => enrol_here(args, &seams).await,
         Command::Run(args) => serve(read(&args, &seams)?, seams).await,
         Command::Check(args) => check(&read(&args, &seams)?, &seams).await,
+        Command::CheckDirectory(args) => inspect::inspect(args, &seams, &mut std::io::stdout()).await,
     }
 }
 

@@ -74,6 +74,7 @@ pub const TABLE: &[(&str, Required)] = &[
     ("/postern.admin.v1.Admin/RenameAgent", Required::Administrator),
     ("/postern.admin.v1.Admin/ResumeAgent", Required::Administrator),
     ("/postern.admin.v1.Admin/RevokeAgent", Required::Administrator),
+    ("/postern.admin.v1.Admin/UpdateTenant", Required::Administrator),
     ("/postern.channel.v1.AgentChannel/Attach", Required::Agent),
     ("/postern.registration.v1.Registration/Enrol", Required::Anyone),
     ("/postern.signin.v1.SignIn/SignIn", Required::Client),

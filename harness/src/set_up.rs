@@ -80,6 +80,7 @@ fn users(directory: &DirectoryHandle) -> Result<Vec<NewUser>, Malformed> {
             .map(|(guid, upn)| {
                 Ok(NewUser {
                     username: upn.parse()?,
+                    alternate_id: None,
                     object: ObjectId::from_bytes(guid.into_bytes()),
                     on_premises_name: upn.parse()?,
                     domain: domain.dns_name().parse()?,

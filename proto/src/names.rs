@@ -148,6 +148,34 @@ impl FromStr for OnPremisesName {
     }
 }
 
+/// What a directory calls a property of its entries, such as `mail`: 1 to 64 letters, digits and inner hyphens,
+/// a letter first. Compared in lower case.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct AttributeName(String);
+
+impl AttributeName {
+    /// The name, in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AttributeName {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let starts = text.starts_with(|c: char| c.is_ascii_alphabetic());
+        if !plain || !starts || text.ends_with('-') || text.len() > 64 {
+            return Err(Malformed {
+                field: "alternate_id_attribute",
+                expected: "an attribute of the directory, such as mail",
+            });
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
 macro_rules! shown {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {
@@ -162,7 +190,7 @@ macro_rules! shown {
         }
     )*};
 }
-shown!(DomainName, TenantName, Username, OnPremisesName);
+shown!(DomainName, TenantName, Username, OnPremisesName, AttributeName);
 
 #[cfg(test)]
 mod tests {
@@ -205,6 +233,13 @@ mod tests {
             assert!(text.parse::<TenantName>().is_err(), "{text:?}");
         }
         assert!("a\nb".parse::<OnPremisesName>().is_err());
+        for text in ["", "1a", "-a", "a-", "a b", "a)(b", "ä"] {
+            assert!(text.parse::<AttributeName>().is_err(), "{text:?}");
+        }
+        assert_eq!(
+            "msDS-Mail".parse::<AttributeName>().unwrap().as_str(),
+            "msds-mail"
+        );
     }
 
     proptest! {

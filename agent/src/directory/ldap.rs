@@ -19,6 +19,7 @@ use postern_proto::verdict::{NotAsked, Unavailable, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{Answer, judge};
+use super::inspect::{Finding, Inspected, inspect};
 use super::link::{BindFailed, Failed, Found, Link};
 use super::service_account::{self, Refused};
 use super::whom::{Search, Way};
@@ -146,7 +147,11 @@ impl Pool {
     }
 
     /// A connection that is bound as the service account.
-    async fn reader(self: &Arc<Self>, account: &ServiceAccount, until: Instant) -> Result<Link, NotReady> {
+    pub(super) async fn reader(
+        self: &Arc<Self>,
+        account: &ServiceAccount,
+        until: Instant,
+    ) -> Result<Link, NotReady> {
         if let Some(reader) = self.reuse(&self.readers, until).await {
             return Ok(reader);
         }
@@ -231,6 +236,10 @@ impl Directory for LdapDirectory {
             idle: locked(&pool.idle).len() + locked(&pool.readers).len(),
             in_use: CONNECTIONS_MAX.saturating_sub(pool.permits.available_permits()),
         }
+    }
+
+    async fn inspect(&self, asked: &mut Inspected, connect_wait_max: Duration) -> Vec<Finding> {
+        inspect(&self.0, asked, connect_wait_max).await
     }
 
     fn sweep(&self, now: Instant) {

@@ -25,6 +25,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::ldap::{Pool, connection_ended};
+use super::lockout::Texts;
 use super::policy::{PASSWORD_EXPIRED, PASSWORD_POLICY, PolicyAnswer, PolicyError};
 use super::whom::Search;
 use crate::config::{DirectoryKind, HostPort};
@@ -35,6 +36,9 @@ type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 /// for each naming context below the base, such as a child domain. A directory that sends more is
 /// not asked further.
 const SEARCH_ITEMS_MAX: usize = 256;
+
+/// Entries of which texts are read: rules of a directory, of which there are a few.
+const TEXTS_MAX: i32 = 100;
 
 /// Result codes of a search that say how many entries there are.
 const SIZE_LIMIT_EXCEEDED: u32 = 4;
@@ -261,13 +265,13 @@ impl Link {
         kind: DirectoryKind,
         until: Instant,
     ) -> Result<Found, Failed> {
-        let answered = guarded(self.entries(search, kind), until).await?;
+        let answered = guarded(self.entries(search, id_attributes(kind), 2), until).await?;
         // It is in the middle of an answer: nothing else can be asked on this connection.
         let (found, result) = answered.ok_or(Failed::Endless)?;
         let mut found = found.into_iter();
         match (found.next(), found.next(), result.rc) {
             (_, Some(_), _) | (Some(_), _, SIZE_LIMIT_EXCEEDED) => Ok(Found::Several),
-            (Some(entry), None, 0) => Ok(Found::One(entry)),
+            (Some(entry), None, 0) => Ok(Found::One(Entry::of(entry, kind))),
             (None, _, 0) => Ok(Found::Nothing),
             (None, _, NO_SUCH_OBJECT) if search.scope == Scope::Base => Ok(Found::Nothing),
             _ => Err(Failed::Refused {
@@ -277,22 +281,47 @@ impl Link {
         }
     }
 
+    /// The first values of attributes, as text, of all entries that a search finds, up to a bound.
+    pub(super) async fn texts(
+        &mut self,
+        search: &Search,
+        attributes: &[&'static str],
+        until: Instant,
+    ) -> Result<Vec<Texts>, Failed> {
+        let answered = guarded(self.entries(search, attributes, TEXTS_MAX), until).await?;
+        let (found, result) = answered.ok_or(Failed::Endless)?;
+        if !matches!(result.rc, 0 | SIZE_LIMIT_EXCEEDED) {
+            return Err(Failed::Refused {
+                code: result.rc,
+                text: result.text,
+            });
+        }
+        let texts = found.into_iter().map(|entry| {
+            let first = |(name, values): (String, Vec<String>)| {
+                Some((name.to_ascii_lowercase(), values.into_iter().next()?))
+            };
+            entry.attrs.into_iter().filter_map(first).collect()
+        });
+        Ok(texts.collect())
+    }
+
     async fn entries(
         &mut self,
         search: &Search,
-        kind: DirectoryKind,
-    ) -> ldap3::result::Result<Option<(Vec<Entry>, LdapResult)>> {
+        attributes: &[&'static str],
+        size_limit: i32,
+    ) -> ldap3::result::Result<Option<(Vec<SearchEntry>, LdapResult)>> {
         let Search { base, scope, filter } = search;
         let mut stream = self
             .ldap
-            .with_search_options(SearchOptions::new().sizelimit(2))
-            .streaming_search(base, *scope, filter, id_attributes(kind).to_vec())
+            .with_search_options(SearchOptions::new().sizelimit(size_limit))
+            .streaming_search(base, *scope, filter, attributes.to_vec())
             .await?;
         let mut found = Vec::new();
         for _ in 0..SEARCH_ITEMS_MAX {
             match stream.next().await? {
                 Some(item) if item.is_ref() || item.is_intermediate() => {}
-                Some(item) => found.push(Entry::of(SearchEntry::construct(item), kind)),
+                Some(item) => found.push(SearchEntry::construct(item)),
                 None => return Ok(Some((found, stream.finish().await))),
             }
         }
@@ -301,7 +330,7 @@ impl Link {
 }
 
 /// Dials the controller, each of its known addresses within its share of the time.
-async fn connect(pool: &Pool, until: Instant) -> Result<LdapLink, BoxedError> {
+pub(super) async fn connect(pool: &Pool, until: Instant) -> Result<LdapLink, BoxedError> {
     let settings = &pool.settings;
     let HostPort { host, port } = &settings.controller;
     let dial = async |host: &str, until: Instant| -> Result<LdapLink, BoxedError> {

@@ -7,8 +7,10 @@
 //! With `validate`, this is the only room that sees a password.
 
 mod answer;
+mod inspect;
 mod ldap;
 mod link;
+mod lockout;
 mod policy;
 mod service_account;
 mod whom;
@@ -24,7 +26,9 @@ use postern_proto::password::Password;
 use postern_proto::verdict::Verdict;
 
 pub use answer::{Answer, Judged, judge};
+pub use inspect::{Finding, Inspected, Mark};
 pub use ldap::{LdapDirectory, LdapSettings};
+pub use lockout::{Lockout, strictest};
 pub use policy::{PASSWORD_EXPIRED, PASSWORD_POLICY, PolicyAnswer, PolicyError};
 pub use service_account::NoSecret;
 
@@ -109,6 +113,16 @@ pub trait Directory: fmt::Debug + Send + Sync {
     /// How many connections there are now.
     fn connections(&self) -> Connections {
         Connections::default()
+    }
+
+    /// Looks at the controller for an administrator: step by step what works, what does not, and what to do. The
+    /// password of `asked` is shown to the first controller that gets so far. An adapter that has no steps finds
+    /// nothing.
+    ///
+    /// # Cancellation
+    /// Dropping it closes its connections; the directory may have been asked.
+    async fn inspect(&self, _asked: &mut Inspected, _connect_wait_max: Duration) -> Vec<Finding> {
+        Vec::new()
     }
 
     /// Gives up what has been idle for too long or has died. Called from time to time.

@@ -13,7 +13,7 @@ use postern_proto::verdict::{NotAsked, Unavailable, Verdict, VerdictReport};
 use tokio::sync::Notify;
 
 use super::core::health::{Attempt, Health, Id, News, Outcome};
-use crate::directory::{Connections, Directory, NotReady, NotSent, Question, Reply};
+use crate::directory::{Connections, Directory, Finding, Inspected, NotReady, NotSent, Question, Reply};
 
 /// Connections that are tried on one controller when they turn out dead before the bind is
 /// written: the one that was idle, and a new one.
@@ -197,6 +197,19 @@ impl Forest {
             }
         }
         outcome
+    }
+
+    /// Looks at each controller for an administrator, in the order in which they are preferred.
+    ///
+    /// # Cancellation
+    /// Dropping it closes its connections; the directory may have been asked.
+    pub async fn inspect(&self, asked: &mut Inspected) -> Vec<(String, Vec<Finding>)> {
+        let mut all = Vec::new();
+        for (_, controller) in self.choose() {
+            let findings = controller.directory.inspect(asked, self.connect_wait_max).await;
+            all.push((controller.spot.name.clone(), findings));
+        }
+        all
     }
 
     /// Gives up connections that nobody uses.

@@ -11,6 +11,7 @@ mod discovered;
 mod faults;
 mod forest;
 mod identity;
+mod inspect;
 mod network;
 mod real;
 mod search;

@@ -15,7 +15,7 @@ use super::shapes::{
     agent_wire, client_wire, domain_wire, sign_in_wire, status_wire, tenant_wire, token_wire, user_wire,
 };
 use crate::store::StoreError;
-use crate::tenants::{NewUser, Refused, Tenant, TenantsError};
+use crate::tenants::{NewUser, Refused, Tenant, TenantChange, TenantsError};
 use crate::trust::{AgentError, TokenError};
 
 /// Most entries that one answer lists.
@@ -103,6 +103,19 @@ impl Admin for AdminService {
             .map_err(|error| tenants(&error))?;
         self.0.dispatch.check_registrations();
         deleted()
+    }
+
+    async fn update_tenant(&self, request: Request<wire::UpdateTenantRequest>) -> Answer<wire::Tenant> {
+        let request = request.into_inner();
+        let tenant = self.tenant(&request.tenant).await?;
+        let attribute = request.alternate_id_attribute;
+        let change = TenantChange {
+            tell_locked: request.tell_locked,
+            alternate_id_attribute: attribute.map(|name| optional(&name)).transpose()?,
+        };
+        let changed = self.0.tenants.update(tenant.id, change).await;
+        let changed = changed.map_err(|error| tenants(&error))?;
+        Ok(Response::new(tenant_wire(&changed)))
     }
 
     async fn create_domain(&self, request: Request<wire::CreateDomainRequest>) -> Answer<wire::Domain> {
@@ -425,6 +438,13 @@ pub(super) fn new_user(user: &wire::NewUser) -> Result<NewUser, Malformed> {
         domain: match user.domain.as_str() {
             "" => username.domain(),
             name => name.parse()?,
+        },
+        alternate_id: match user.alternate_id.as_str() {
+            "" => None,
+            id => Some(id.parse().map_err(|error: Malformed| Malformed {
+                field: "alternate_id",
+                ..error
+            })?),
         },
         username,
     })

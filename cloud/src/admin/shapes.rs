@@ -42,6 +42,11 @@ pub(super) fn tenant_wire(tenant: &Tenant) -> wire::Tenant {
         name: tenant.name.to_string(),
         created_unix_ms: tenant.created.unix_ms(),
         tell_locked: tenant.tell_locked,
+        alternate_id_attribute: tenant
+            .alternate_id_attribute
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     }
 }
 
@@ -60,6 +65,11 @@ pub(super) fn user_wire(tenant: &Tenant, user: &UserRecord) -> wire::User {
         object_id: user.object.to_string(),
         on_premises_name: user.on_premises_name.to_string(),
         domain: user.domain.to_string(),
+        alternate_id: user
+            .alternate_id
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     }
 }
 

@@ -484,18 +484,19 @@ impl SignIn {
                 user: Some(user),
                 typed_domain,
             },
-            (Resolved::NoUser(tenant), Some(name)) => {
+            (Resolved::NoUser(tenant, domain), Some(name)) => {
                 let mut typed = tenant.id.as_bytes().to_vec();
                 typed.extend_from_slice(name.as_str().as_bytes());
                 let digest = self.0.parts.trust.name_digest(&Zeroizing::new(typed));
                 Whose {
                     tenant: Some(tenant.id),
-                    account: Some((Account::Unknown(digest), name.domain())),
+                    // A name of somebody would be asked about there.
+                    account: Some((Account::Unknown(digest), domain)),
                     typed_domain,
                     ..Whose::default()
                 }
             }
-            (Resolved::NoUser(tenant) | Resolved::NoDomain(tenant), _) => Whose {
+            (Resolved::NoUser(tenant, _) | Resolved::NoDomain(tenant), _) => Whose {
                 tenant: Some(tenant.id),
                 ..Whose::default()
             },

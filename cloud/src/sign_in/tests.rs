@@ -122,6 +122,7 @@ impl World {
             tenants.create_domain(tenant.id, domain.clone()).await.unwrap();
             let user = NewUser {
                 username: format!("ada@{domain}").parse().unwrap(),
+                alternate_id: None,
                 object: ObjectId::from_bytes([7; 16]),
                 on_premises_name: "ada.lovelace@corp.internal".parse().unwrap(),
                 domain,

@@ -44,3 +44,15 @@ pub fn bytes32(row: &SqliteRow, column: &'static str) -> Result<[u8; 32], StoreE
 pub fn time(row: &SqliteRow, column: &'static str) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::from_unix_ms(row.try_get(column)?))
 }
+
+/// A name or another type that is read from its text, where there is one.
+///
+/// # Errors
+/// [`StoreError`] if there is no such column or it holds something else.
+pub fn optional_text<T: FromStr<Err = Malformed>>(
+    row: &SqliteRow,
+    column: &'static str,
+) -> Result<Option<T>, StoreError> {
+    let found = row.try_get::<Option<&str>, _>(column)?;
+    Ok(found.map(str::parse).transpose()?)
+}

@@ -118,6 +118,7 @@ mod tests {
             name: "contoso".parse().unwrap(),
             created: Timestamp::from_unix_ms(0),
             tell_locked: false,
+            alternate_id_attribute: None,
         };
         ([7; 32], tenant)
     }

@@ -15,12 +15,24 @@ pub const IMPORT_MAX: usize = 1000;
 pub struct NewUser {
     /// What the user types.
     pub username: Username,
+    /// What the user may type instead.
+    pub alternate_id: Option<Username>,
     /// The directory object that this is.
     pub object: ObjectId,
     /// What the directory calls the user.
     pub on_premises_name: OnPremisesName,
     /// The domain whose directory owns the user.
     pub domain: DomainName,
+}
+
+impl NewUser {
+    /// Every name that the user may type, each with its field.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&'static str, &Username)> {
+        let alternate = self.alternate_id.iter().filter(|id| **id != self.username);
+        [("username", &self.username)]
+            .into_iter()
+            .chain(alternate.map(|id| ("alternate_id", id)))
+    }
 }
 
 /// A record of a batch that cannot be.
@@ -44,7 +56,7 @@ pub(super) enum Change {
 }
 
 /// Decides an import. `owned` are the tenant's domains; `existing` its records that have an object
-/// or a username of the batch.
+/// or a name of the batch.
 pub(super) fn plan(
     owned: &BTreeSet<DomainName>,
     existing: &[UserRecord],
@@ -52,16 +64,20 @@ pub(super) fn plan(
 ) -> Result<Vec<Change>, ImportRefused> {
     let holders: BTreeMap<&Username, ObjectId> = existing
         .iter()
-        .map(|record| (&record.username, record.object))
+        .flat_map(|record| {
+            let names = [Some(&record.username), record.alternate_id.as_ref()];
+            names.into_iter().flatten().map(|name| (name, record.object))
+        })
         .collect();
     let known: BTreeSet<ObjectId> = existing.iter().map(|record| record.object).collect();
     // Whoever is in the batch gives up the old name.
     let moving: BTreeSet<ObjectId> = batch.iter().map(|user| user.object).collect();
-    let (mut objects, mut usernames) = (BTreeSet::new(), BTreeSet::new());
+    let (mut objects, mut names) = (BTreeSet::new(), BTreeSet::new());
     for (at, user) in batch.iter().enumerate() {
         let refused = |field, problem| Err(ImportRefused { at, field, problem });
-        if !owned.contains(&user.username.domain()) {
-            return refused("username", "its domain is not the tenant's");
+        let foreign = user.names().find(|(_, name)| !owned.contains(&name.domain()));
+        if let Some((field, _)) = foreign {
+            return refused(field, "its domain is not the tenant's");
         }
         if !owned.contains(&user.domain) {
             return refused("domain", "is not the tenant's");
@@ -69,14 +85,16 @@ pub(super) fn plan(
         if !objects.insert(user.object) {
             return refused("object_id", "stands in the batch twice");
         }
-        if !usernames.insert(&user.username) {
-            return refused("username", "stands in the batch twice");
-        }
-        if let Some(holder) = holders.get(&user.username)
-            && *holder != user.object
-            && !moving.contains(holder)
-        {
-            return refused("username", "belongs to another object_id");
+        for (field, name) in user.names() {
+            if !names.insert(name) {
+                return refused(field, "stands in the batch twice");
+            }
+            if let Some(holder) = holders.get(name)
+                && *holder != user.object
+                && !moving.contains(holder)
+            {
+                return refused(field, "belongs to another object_id");
+            }
         }
     }
     Ok(batch
@@ -99,6 +117,7 @@ mod tests {
     fn user(name: &str, object: u8) -> NewUser {
         NewUser {
             username: format!("{name}@corp.example").parse().unwrap(),
+            alternate_id: None,
             object: ObjectId::from_bytes([object; 16]),
             on_premises_name: name.parse().unwrap(),
             domain: "corp.example".parse().unwrap(),
@@ -111,6 +130,7 @@ mod tests {
             id: UserId::from_bytes([object; 16]),
             tenant: TenantId::from_bytes([1; 16]),
             username: new.username,
+            alternate_id: new.alternate_id,
             object: new.object,
             on_premises_name: new.on_premises_name,
             domain: new.domain,
@@ -145,6 +165,38 @@ mod tests {
             check(&there, vec![user("ada", 3), user("ada.l", 1)]),
             Ok("cu".into())
         );
+    }
+
+    fn also(user: NewUser, name: &str) -> NewUser {
+        let alternate_id = Some(format!("{name}@corp.example").parse().unwrap());
+        NewUser { alternate_id, ..user }
+    }
+
+    #[test]
+    fn no_name_of_one_user_is_a_name_of_another() {
+        let mut ada = record("ada", 1);
+        ada.alternate_id = also(user("ada", 1), "lovelace").alternate_id;
+        let there = [ada, record("bob", 2)];
+        let check = |batch| check(&there, batch);
+        let (username, alternate_id) = ("username", "alternate_id");
+        assert_eq!(check(vec![user("lovelace", 2)]), Err((0, username)));
+        assert_eq!(check(vec![also(user("bob", 2), "ada")]), Err((0, alternate_id)));
+        assert_eq!(
+            check(vec![also(user("bob", 2), "lovelace")]),
+            Err((0, alternate_id))
+        );
+        assert_eq!(
+            check(vec![also(user("x", 3), "y"), also(user("z", 4), "x")]),
+            Err((1, alternate_id))
+        );
+        // Their own name, once more; a name that its holder gives up; a swap of both.
+        assert_eq!(check(vec![also(user("ada", 1), "ada")]), Ok("u".into()));
+        assert_eq!(check(vec![user("ada", 1), user("lovelace", 3)]), Ok("uc".into()));
+        let swapped = vec![also(user("lovelace", 1), "bob"), also(user("ada", 2), "babbage")];
+        assert_eq!(check(swapped), Ok("uu".into()));
+        let mut foreign = user("ada", 1);
+        foreign.alternate_id = Some("ada@other.example".parse().unwrap());
+        assert_eq!(check(vec![foreign]), Err((0, alternate_id)));
     }
 
     #[test]

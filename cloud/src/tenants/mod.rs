@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! * A domain belongs to one tenant on the whole server.
-//! * Within a tenant a username names one record and a directory object has one record.
+//! * Within a tenant a name, be it a username or an alternate id, names one record, and a directory object has one
+//!   record.
 //! * A record keeps its id as long as its directory object is known, whatever the user is called.
 
 mod cache;
@@ -18,7 +19,7 @@ use postern_kit::digest;
 use postern_kit::random::Random;
 use postern_kit::secret::Token256;
 use postern_proto::ids::{ClientId, ObjectId, TenantId, UserId};
-use postern_proto::names::{DomainName, OnPremisesName, TenantName, Username};
+use postern_proto::names::{AttributeName, DomainName, OnPremisesName, TenantName, Username};
 
 use crate::store::{Connection, Store, StoreError};
 
@@ -37,6 +38,17 @@ pub struct Tenant {
     pub created: Timestamp,
     /// Whether users are told that the directory has locked their account.
     pub tell_locked: bool,
+    /// The directory attribute that alternate ids are values of. Without one they sign nobody in.
+    pub alternate_id_attribute: Option<AttributeName>,
+}
+
+/// What is to become of a tenant. What is `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TenantChange {
+    /// Whether users are told that the directory has locked their account.
+    pub tell_locked: Option<bool>,
+    /// The attribute of alternate ids, or that there is none.
+    pub alternate_id_attribute: Option<Option<AttributeName>>,
 }
 
 /// One user as the cloud knows them. Log, budget and lockout hang on `id`.
@@ -48,6 +60,8 @@ pub struct UserRecord {
     pub tenant: TenantId,
     /// What the user types.
     pub username: Username,
+    /// What the user may type instead, if the tenant has an attribute for it.
+    pub alternate_id: Option<Username>,
     /// The directory object that this is.
     pub object: ObjectId,
     /// What the directory calls the user.
@@ -74,8 +88,9 @@ pub struct Client {
 pub enum Resolved {
     /// A user.
     User(Tenant, UserRecord),
-    /// Nobody, in a domain of the tenant's.
-    NoUser(Tenant),
+    /// Nobody, in a domain of the tenant's. Users who have names in it are, or might be, in the directory of the
+    /// second.
+    NoUser(Tenant, DomainName),
     /// Nobody; the domain is not the tenant's.
     NoDomain(Tenant),
     /// There is no such tenant.
@@ -238,11 +253,22 @@ impl Tenants {
             name,
             created: self.clock.now(),
             tell_locked,
+            alternate_id_attribute: None,
         };
         let new = tenant.clone();
         self.write(move |c| Box::pin(async move { sql::create_tenant(c, &new).await }))
             .await??;
         Ok(tenant)
+    }
+
+    /// Changes a tenant's settings.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`] if there is none.
+    pub async fn update(&self, tenant: TenantId, change: TenantChange) -> Result<Tenant, TenantsError> {
+        Ok(self
+            .write(move |c| Box::pin(sql::update_tenant(c, tenant, change)))
+            .await??)
     }
 
     /// All tenants, by name.
@@ -294,7 +320,7 @@ impl Tenants {
     /// Makes a user record.
     ///
     /// # Errors
-    /// [`Refused`] if the name or the object has a record, or a domain is not the tenant's.
+    /// [`Refused`] if a name or the object has a record, or a domain is not the tenant's.
     pub async fn create_user(&self, tenant: TenantId, user: NewUser) -> Result<UserRecord, TenantsError> {
         let id = UserId::generate(self.random.as_ref());
         Ok(self

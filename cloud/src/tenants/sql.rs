@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection, query};
 
 use super::core::{Change, NewUser, plan};
-use super::{Client, Imported, Refused, Resolved, Tenant, UserRecord};
+use super::{Client, Imported, Refused, Resolved, Tenant, TenantChange, UserRecord};
 use crate::store::{StoreError, row};
 
 /// What an operation answers when the store works.
@@ -22,6 +22,7 @@ fn tenant(found: &SqliteRow) -> Result<Tenant, StoreError> {
         name: row::text(found, "name")?,
         created: row::time(found, "created_ms")?,
         tell_locked: found.try_get::<i64, _>("tell_locked")? != 0,
+        alternate_id_attribute: row::optional_text(found, "alternate_id_attribute")?,
     })
 }
 
@@ -30,6 +31,7 @@ fn user(found: &SqliteRow) -> Result<UserRecord, StoreError> {
         id: row::id(found, "id")?,
         tenant: row::id(found, "tenant")?,
         username: row::text(found, "username")?,
+        alternate_id: row::optional_text(found, "alternate_id")?,
         object: row::id(found, "object")?,
         on_premises_name: row::text(found, "on_premises_name")?,
         domain: row::text(found, "domain")?,
@@ -40,10 +42,11 @@ pub(super) async fn tenant_by_name(
     c: &mut SqliteConnection,
     name: &TenantName,
 ) -> Result<Option<Tenant>, StoreError> {
-    let found = query("SELECT id, name, created_ms, tell_locked FROM tenant WHERE name = $1")
-        .bind(name.as_str())
-        .fetch_optional(c)
-        .await?;
+    let found =
+        query("SELECT id, name, created_ms, tell_locked, alternate_id_attribute FROM tenant WHERE name = $1")
+            .bind(name.as_str())
+            .fetch_optional(c)
+            .await?;
     found.as_ref().map(tenant).transpose()
 }
 
@@ -51,17 +54,19 @@ pub(super) async fn tenant_by_id(
     c: &mut SqliteConnection,
     id: TenantId,
 ) -> Result<Option<Tenant>, StoreError> {
-    let found = query("SELECT id, name, created_ms, tell_locked FROM tenant WHERE id = $1")
-        .bind(id.as_bytes().as_slice())
-        .fetch_optional(c)
-        .await?;
+    let found =
+        query("SELECT id, name, created_ms, tell_locked, alternate_id_attribute FROM tenant WHERE id = $1")
+            .bind(id.as_bytes().as_slice())
+            .fetch_optional(c)
+            .await?;
     found.as_ref().map(tenant).transpose()
 }
 
 pub(super) async fn tenants(c: &mut SqliteConnection) -> Result<Vec<Tenant>, StoreError> {
-    let all = query("SELECT id, name, created_ms, tell_locked FROM tenant ORDER BY name")
-        .fetch_all(c)
-        .await?;
+    let all =
+        query("SELECT id, name, created_ms, tell_locked, alternate_id_attribute FROM tenant ORDER BY name")
+            .fetch_all(c)
+            .await?;
     all.iter().map(tenant).collect()
 }
 
@@ -77,6 +82,29 @@ pub(super) async fn create_tenant(c: &mut SqliteConnection, new: &Tenant) -> Out
         .execute(c)
         .await?;
     Ok(Ok(()))
+}
+
+pub(super) async fn update_tenant(
+    c: &mut SqliteConnection,
+    id: TenantId,
+    change: TenantChange,
+) -> Outcome<Tenant> {
+    let Some(mut tenant) = tenant_by_id(c, id).await? else {
+        return Ok(Err(Refused::NotFound("tenant")));
+    };
+    if let Some(tell_locked) = change.tell_locked {
+        tenant.tell_locked = tell_locked;
+    }
+    if let Some(attribute) = change.alternate_id_attribute {
+        tenant.alternate_id_attribute = attribute;
+    }
+    query("UPDATE tenant SET tell_locked = $2, alternate_id_attribute = $3 WHERE id = $1")
+        .bind(id.as_bytes().as_slice())
+        .bind(i64::from(tenant.tell_locked))
+        .bind(tenant.alternate_id_attribute.as_ref().map(ToString::to_string))
+        .execute(c)
+        .await?;
+    Ok(Ok(tenant))
 }
 
 pub(super) async fn delete_tenant(c: &mut SqliteConnection, id: TenantId) -> Outcome<()> {
@@ -142,7 +170,8 @@ pub(super) async fn delete_domain(
     let user = query(
         "SELECT 1 FROM user_record WHERE domain = $1
          UNION ALL
-         SELECT 1 FROM user_record WHERE tenant = $2 AND substr(username, -length($3)) = $3
+         SELECT 1 FROM user_record
+         WHERE tenant = $2 AND (substr(username, -length($3)) = $3 OR substr(alternate_id, -length($3)) = $3)
          LIMIT 1",
     )
     .bind(domain.as_str())
@@ -160,17 +189,25 @@ pub(super) async fn delete_domain(
     Ok(Ok(()))
 }
 
-pub(super) async fn user_by_name(
+/// The user of that name; `or_alternate`: or of that alternate id.
+async fn user_by_name(
     c: &mut SqliteConnection,
     tenant: TenantId,
-    username: &Username,
+    name: &Username,
+    or_alternate: bool,
 ) -> Result<Option<UserRecord>, StoreError> {
+    // Each half by its own index.
     let found = query(
-        "SELECT id, tenant, username, object, on_premises_name, domain
-         FROM user_record WHERE tenant = $1 AND username = $2",
+        "SELECT id, tenant, username, alternate_id, object, on_premises_name, domain
+         FROM user_record WHERE tenant = $1 AND username = $2
+         UNION ALL
+         SELECT id, tenant, username, alternate_id, object, on_premises_name, domain
+         FROM user_record WHERE $3 AND tenant = $1 AND alternate_id = $2
+         LIMIT 1",
     )
     .bind(tenant.as_bytes().as_slice())
-    .bind(username.as_str())
+    .bind(name.as_str())
+    .bind(i64::from(or_alternate))
     .fetch_optional(c)
     .await?;
     found.as_ref().map(user).transpose()
@@ -188,15 +225,35 @@ pub(super) async fn resolve(
     let Some(username) = username else {
         return Ok(Resolved::NoDomain(tenant));
     };
-    if let Some(user) = user_by_name(c, tenant.id, username).await? {
+    let or_alternate = tenant.alternate_id_attribute.is_some();
+    if let Some(user) = user_by_name(c, tenant.id, username, or_alternate).await? {
         return Ok(Resolved::User(tenant, user));
     }
-    let owner = domain_owner(c, &username.domain()).await?;
-    Ok(if owner == Some(tenant.id) {
-        Resolved::NoUser(tenant)
-    } else {
-        Resolved::NoDomain(tenant)
-    })
+    let typed = username.domain();
+    if domain_owner(c, &typed).await? != Some(tenant.id) {
+        return Ok(Resolved::NoDomain(tenant));
+    }
+    let populated = populated_domain(c, tenant.id, &typed).await?;
+    Ok(Resolved::NoUser(tenant, populated.unwrap_or(typed)))
+}
+
+/// A domain that may be one of names alone, without a directory: then the tenant's first domain in whose
+/// directory users are.
+async fn populated_domain(
+    c: &mut SqliteConnection,
+    tenant: TenantId,
+    preferred: &DomainName,
+) -> Result<Option<DomainName>, StoreError> {
+    let found = query(
+        "SELECT name FROM domain
+         WHERE tenant = $1 AND EXISTS (SELECT 1 FROM user_record WHERE user_record.domain = domain.name)
+         ORDER BY name <> $2, name LIMIT 1",
+    )
+    .bind(tenant.as_bytes().as_slice())
+    .bind(preferred.as_str())
+    .fetch_optional(c)
+    .await?;
+    found.map(|found| row::text(&found, "name")).transpose()
 }
 
 pub(super) async fn users(
@@ -206,7 +263,7 @@ pub(super) async fn users(
     limit: u32,
 ) -> Result<Vec<UserRecord>, StoreError> {
     let all = query(
-        "SELECT id, tenant, username, object, on_premises_name, domain
+        "SELECT id, tenant, username, alternate_id, object, on_premises_name, domain
          FROM user_record WHERE tenant = $1 AND username > $2 ORDER BY username LIMIT $3",
     )
     .bind(tenant.as_bytes().as_slice())
@@ -217,7 +274,7 @@ pub(super) async fn users(
     all.iter().map(user).collect()
 }
 
-/// The tenant's records that have the object or the username of one of `batch`.
+/// The tenant's records that have the object or a name of one of `batch`.
 async fn touched(
     c: &mut SqliteConnection,
     tenant: TenantId,
@@ -226,11 +283,13 @@ async fn touched(
     let mut records = BTreeMap::new();
     for new in batch {
         let some = query(
-            "SELECT id, tenant, username, object, on_premises_name, domain FROM user_record
-             WHERE (tenant = $1 AND username = $2) OR (tenant = $1 AND object = $3)",
+            "SELECT id, tenant, username, alternate_id, object, on_premises_name, domain FROM user_record
+             WHERE (tenant = $1 AND username IN ($2, $3)) OR (tenant = $1 AND alternate_id IN ($2, $3))
+                OR (tenant = $1 AND object = $4)",
         )
         .bind(tenant.as_bytes().as_slice())
         .bind(new.username.as_str())
+        .bind(alternate_id(new))
         .bind(new.object.as_bytes().as_slice())
         .fetch_all(&mut *c)
         .await?;
@@ -242,6 +301,11 @@ async fn touched(
     Ok(records.into_values().collect())
 }
 
+/// Null where it would only say the username again.
+fn alternate_id(new: &NewUser) -> Option<&str> {
+    new.names().nth(1).map(|(_, id)| id.as_str())
+}
+
 async fn insert_user(
     c: &mut SqliteConnection,
     tenant: TenantId,
@@ -249,8 +313,8 @@ async fn insert_user(
     new: &NewUser,
 ) -> Result<(), StoreError> {
     query(
-        "INSERT INTO user_record (id, tenant, username, object, on_premises_name, domain)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO user_record (id, tenant, username, object, on_premises_name, domain, alternate_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(id.as_bytes().as_slice())
     .bind(tenant.as_bytes().as_slice())
@@ -258,6 +322,7 @@ async fn insert_user(
     .bind(new.object.as_bytes().as_slice())
     .bind(new.on_premises_name.as_str())
     .bind(new.domain.as_str())
+    .bind(alternate_id(new))
     .execute(c)
     .await?;
     Ok(())
@@ -271,10 +336,13 @@ pub(super) async fn create_user(
 ) -> Outcome<UserRecord> {
     let batch = vec![new.clone()];
     if let Some(record) = touched(c, tenant, &batch).await?.first() {
+        let theirs = [Some(&record.username), record.alternate_id.as_ref()];
         let field = if record.object == new.object {
             "object_id"
-        } else {
+        } else if theirs.contains(&Some(&new.username)) {
             "username"
+        } else {
+            "alternate_id"
         };
         return Ok(Err(Refused::Exists(field)));
     }
@@ -289,6 +357,7 @@ pub(super) async fn create_user(
     Ok(Ok(UserRecord {
         id,
         tenant,
+        alternate_id: new.alternate_id.filter(|alternate| *alternate != new.username),
         username: new.username,
         object: new.object,
         on_premises_name: new.on_premises_name,
@@ -311,12 +380,14 @@ pub(super) async fn import(
     // Two users may swap names: first everybody lets go of theirs. An object id is no username.
     for change in &changes {
         if let Change::Update(new) = change {
-            query("UPDATE user_record SET username = $3 WHERE tenant = $1 AND object = $2")
-                .bind(tenant.as_bytes().as_slice())
-                .bind(new.object.as_bytes().as_slice())
-                .bind(new.object.to_string())
-                .execute(&mut *c)
-                .await?;
+            query(
+                "UPDATE user_record SET username = $3, alternate_id = NULL WHERE tenant = $1 AND object = $2",
+            )
+            .bind(tenant.as_bytes().as_slice())
+            .bind(new.object.as_bytes().as_slice())
+            .bind(new.object.to_string())
+            .execute(&mut *c)
+            .await?;
         }
     }
     let mut imported = Imported::default();
@@ -328,7 +399,7 @@ pub(super) async fn import(
             }
             Change::Update(new) => {
                 query(
-                    "UPDATE user_record SET username = $3, on_premises_name = $4, domain = $5
+                    "UPDATE user_record SET username = $3, on_premises_name = $4, domain = $5, alternate_id = $6
                      WHERE tenant = $1 AND object = $2",
                 )
                 .bind(tenant.as_bytes().as_slice())
@@ -336,6 +407,7 @@ pub(super) async fn import(
                 .bind(new.username.as_str())
                 .bind(new.on_premises_name.as_str())
                 .bind(new.domain.as_str())
+                .bind(alternate_id(new))
                 .execute(&mut *c)
                 .await?;
                 imported.updated += 1;
@@ -382,7 +454,8 @@ pub(super) async fn client_secret(
     id: ClientId,
 ) -> Result<Option<([u8; 32], Tenant)>, StoreError> {
     let found = query(
-        "SELECT client.secret_sha256, tenant.id, tenant.name, tenant.created_ms, tenant.tell_locked
+        "SELECT client.secret_sha256, tenant.id, tenant.name, tenant.created_ms, tenant.tell_locked,
+                tenant.alternate_id_attribute
          FROM client JOIN tenant ON tenant.id = client.tenant WHERE client.id = $1",
     )
     .bind(id.as_bytes().as_slice())

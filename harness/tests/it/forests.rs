@@ -63,6 +63,7 @@ async fn each_user_is_asked_about_in_his_own_forest() {
     let guid = other.directory().guid_of("bob").unwrap();
     let tenant = lab.tenant().tenant.id;
     let user = NewUser {
+        alternate_id: None,
         username: guest.parse().unwrap(),
         object: ObjectId::from_bytes(guid.into_bytes()),
         on_premises_name: bob.parse().unwrap(),

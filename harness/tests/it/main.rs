@@ -13,6 +13,7 @@ mod failover;
 mod forests;
 mod import;
 mod lab;
+mod names;
 mod office;
 mod overload;
 mod planted;

@@ -25,9 +25,15 @@ fn tenants() -> Vec<Example> {
         name: name.into(),
         created_unix_ms: 1_800_000_000_001,
         tell_locked,
+        alternate_id_attribute: "mail".into(),
     };
     vec![
         Example::of(admin::Deleted {}),
+        Example::of(admin::UpdateTenantRequest {
+            tenant: TENANT.into(),
+            tell_locked: Some(false),
+            alternate_id_attribute: Some(String::new()),
+        }),
         Example::of(tenant(TENANT, true)),
         Example::of(admin::CreateTenantRequest {
             name: TENANT.into(),
@@ -75,12 +81,14 @@ fn users() -> Vec<Example> {
         object_id: "55555555-9404-416e-8f04-0123456789ab".into(),
         on_premises_name: "CN=Alice,DC=corp,DC=example".into(),
         domain: DOMAIN.into(),
+        alternate_id: "alice@example".into(),
     };
     let new_user = |username: &str| admin::NewUser {
         username: username.into(),
         object_id: "55555555-9404-416e-8f04-0123456789ab".into(),
         on_premises_name: "CN=Alice,DC=corp,DC=example".into(),
         domain: DOMAIN.into(),
+        alternate_id: "alice@example".into(),
     };
     vec![
         Example::of(user(USER)),

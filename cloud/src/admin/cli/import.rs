@@ -82,6 +82,8 @@ struct Row {
     on_premises_name: String,
     #[serde(default)]
     domain: String,
+    #[serde(default)]
+    alternate_id: String,
 }
 
 impl From<Row> for wire::NewUser {
@@ -91,12 +93,19 @@ impl From<Row> for wire::NewUser {
             object_id: row.object_id,
             on_premises_name: row.on_premises_name,
             domain: row.domain,
+            alternate_id: row.alternate_id,
         }
     }
 }
 
 /// Its fields; the first two must be there.
-const FIELDS: [&str; 4] = ["username", "object_id", "on_premises_name", "domain"];
+const FIELDS: [&str; 5] = [
+    "username",
+    "object_id",
+    "on_premises_name",
+    "domain",
+    "alternate_id",
+];
 const REQUIRED: usize = 2;
 
 /// A file that was read: records with their lines.
@@ -244,13 +253,15 @@ fn json_mistake(error: &serde_json::Error) -> String {
 
 fn check(rows: Rows) -> Result<Source, ImportError> {
     let (mut good, mut wrong) = (Vec::new(), Vec::new());
-    let (mut objects, mut usernames) = (BTreeMap::new(), BTreeMap::new());
+    let (mut objects, mut names) = (BTreeMap::new(), BTreeMap::new());
     for (line, row) in rows {
         let user = row.map(wire::NewUser::from).and_then(|user| {
             let parsed = new_user(&user).map_err(|error| error.to_string())?;
+            let alternate_id = parsed.alternate_id.filter(|id| *id != parsed.username);
             let earlier = [
                 ("object_id", objects.insert(parsed.object, line)),
-                ("username", usernames.insert(parsed.username, line)),
+                ("username", names.insert(parsed.username, line)),
+                ("alternate_id", alternate_id.and_then(|id| names.insert(id, line))),
             ];
             match earlier.into_iter().find_map(|(field, line)| Some((field, line?))) {
                 Some((field, earlier)) => Err(format!("{field}: stands in line {earlier} already")),
@@ -343,7 +354,7 @@ mod tests {
         assert_eq!(
             read("users.csv", "user,object_id\na,b\nc,d\n").unwrap_err(),
             "nothing was imported:\n  \
-             line 1: unknown field `user`; expected username, object_id, on_premises_name, domain\n  \
+             line 1: unknown field `user`; expected username, object_id, on_premises_name, domain, alternate_id\n  \
              line 1: missing field `username`"
         );
         let csv = format!("\u{feff}username,object_id\r\nada@corp.example,{ID}\r\n");

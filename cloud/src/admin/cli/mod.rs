@@ -4,6 +4,7 @@
 mod agent;
 mod import;
 mod output;
+mod tenant;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -19,6 +20,7 @@ use tonic::transport::Channel;
 use self::agent::AgentCommand;
 use self::import::{ImportError, Source};
 use self::output::Output;
+use self::tenant::TenantCommand;
 use super::socket;
 use crate::trust::TOKEN_LIFETIME;
 
@@ -125,28 +127,6 @@ struct InTenant {
 }
 
 #[derive(Debug, Subcommand)]
-enum TenantCommand {
-    /// Makes a tenant.
-    Create {
-        /// Its short name in addresses: lower-case letters, digits and hyphens.
-        name: String,
-        /// Tells users that the directory has locked their account.
-        #[arg(long)]
-        tell_locked: bool,
-    },
-    /// Lists all tenants.
-    List,
-    /// Deletes a tenant with everything that belongs to it. The sign-in log stays.
-    Delete {
-        /// Its name.
-        name: String,
-        /// Really.
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 enum DomainCommand {
     /// Gives a domain to a tenant.
     Create {
@@ -183,13 +163,16 @@ enum UserCommand {
         /// The domain whose directory owns the user, if that is not the username's.
         #[arg(long)]
         domain: Option<String>,
+        /// What the user may type instead of the username, if the tenant has an attribute for it.
+        #[arg(long)]
+        alternate_id: Option<String>,
     },
     /// Makes or updates records from a file; they are found by their object_id.
     Import {
         #[command(flatten)]
         of: InTenant,
         /// CSV with a header or JSON lines, by its name's end; fields username, object_id and, if they
-        /// differ from the username, on_premises_name and domain.
+        /// differ from the username, on_premises_name, domain and alternate_id.
         file: PathBuf,
     },
     /// Lists a tenant's users.
@@ -333,27 +316,6 @@ struct Session<'a> {
 type Done = Result<(), AdminError>;
 
 impl Session<'_> {
-    async fn tenant(&mut self, command: TenantCommand) -> Done {
-        match command {
-            TenantCommand::Create { name, tell_locked } => {
-                let request = wire::CreateTenantRequest { name, tell_locked };
-                let made = self.client.create_tenant(request).await?.into_inner();
-                Ok(self.out.one(&made)?)
-            }
-            TenantCommand::List => {
-                let all = self.client.list_tenants(wire::ListTenantsRequest {}).await?;
-                Ok(self.out.all(&all.into_inner().tenants)?)
-            }
-            TenantCommand::Delete { yes: false, .. } => Err(AdminError::NotConfirmed),
-            TenantCommand::Delete { name, yes: true } => {
-                self.client
-                    .delete_tenant(wire::DeleteTenantRequest { tenant: name.clone() })
-                    .await?;
-                Ok(self.out.deleted("tenant", &name)?)
-            }
-        }
-    }
-
     async fn domain(&mut self, command: DomainCommand) -> Done {
         match command {
             DomainCommand::Create {
@@ -393,12 +355,14 @@ impl Session<'_> {
                 object_id,
                 on_premises_name,
                 domain,
+                alternate_id,
             } => {
                 let user = wire::NewUser {
                     username,
                     object_id,
                     on_premises_name: on_premises_name.unwrap_or_default(),
                     domain: domain.unwrap_or_default(),
+                    alternate_id: alternate_id.unwrap_or_default(),
                 };
                 let request = wire::CreateUserRequest {
                     tenant,

@@ -144,6 +144,7 @@ impl Shown for wire::Tenant {
             ("id", json!(self.id)),
             ("created", time(self.created_unix_ms)),
             ("tell_locked", json!(self.tell_locked)),
+            ("alternate_id_attribute", or_none(&self.alternate_id_attribute)),
         ]
     }
 }
@@ -158,6 +159,7 @@ impl Shown for wire::User {
     fn fields(&self) -> Fields {
         vec![
             ("username", json!(self.username)),
+            ("alternate_id", or_none(&self.alternate_id)),
             ("object_id", json!(self.object_id)),
             ("on_premises_name", json!(self.on_premises_name)),
             ("domain", json!(self.domain)),

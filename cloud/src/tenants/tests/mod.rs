@@ -83,6 +83,7 @@ fn domain(name: &str) -> DomainName {
 fn user(username: &str, object: u8) -> NewUser {
     NewUser {
         username: username.parse().unwrap(),
+        alternate_id: None,
         object: ObjectId::from_bytes([object; 16]),
         on_premises_name: format!("CN={object},DC=corp").parse().unwrap(),
         domain: domain("corp.example"),
@@ -159,6 +160,7 @@ async fn a_tenants_name_is_its_own() {
         name: tenant_name("contoso"),
         created: START,
         tell_locked: true,
+        alternate_id_attribute: None,
     };
     assert_eq!(contoso, Some(expected));
     assert_eq!(
@@ -198,8 +200,16 @@ async fn a_typed_name_means_one_thing() {
             "bob@corp.example",
             Resolved::User(contoso.clone(), bob),
         ),
-        ("contoso", "ada@lab.example", Resolved::NoUser(contoso.clone())),
-        ("contoso", "eve@corp.example", Resolved::NoUser(contoso.clone())),
+        (
+            "contoso",
+            "ada@lab.example",
+            Resolved::NoUser(contoso.clone(), domain("lab.example")),
+        ),
+        (
+            "contoso",
+            "eve@corp.example",
+            Resolved::NoUser(contoso.clone(), domain("corp.example")),
+        ),
         (
             "contoso",
             "ada@fabrikam.example",
@@ -216,7 +226,11 @@ async fn a_typed_name_means_one_thing() {
             "ada@corp.example",
             Resolved::NoDomain(fabrikam.clone()),
         ),
-        ("fabrikam", "ada@fabrikam.example", Resolved::NoUser(fabrikam)),
+        (
+            "fabrikam",
+            "ada@fabrikam.example",
+            Resolved::NoUser(fabrikam, domain("fabrikam.example")),
+        ),
         ("nowhere", "ada@corp.example", Resolved::NoTenant),
         ("nowhere", "no name at all", Resolved::NoTenant),
     ] {

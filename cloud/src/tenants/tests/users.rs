@@ -83,7 +83,7 @@ async fn an_import_makes_what_is_new_and_keeps_the_id_of_what_was_there() {
     );
     assert!(matches!(
         world.resolve("contoso", "ada@corp.example").await,
-        Resolved::NoUser(_)
+        Resolved::NoUser(..)
     ));
     let bob = world.find("bob@corp.example").await;
     assert_ne!(bob.id, ada.id);
@@ -219,4 +219,107 @@ async fn users_are_listed_by_name_page_by_page_and_deleted_one_by_one() {
     let first = world.find(names[0]).await.id;
     delete(world.contoso, names[0]).await.unwrap();
     assert_ne!(world.create(user(names[0], 3)).await.unwrap().id, first);
+}
+
+fn also(user: NewUser, alternate_id: &str) -> NewUser {
+    let alternate_id = Some(alternate_id.parse().unwrap());
+    NewUser { alternate_id, ..user }
+}
+
+#[tokio::test]
+async fn an_alternate_id_names_its_user_while_the_tenant_has_an_attribute_for_it() {
+    let world = World::new().await;
+    let typed = "Countess@LAB.example";
+    let ada = also(user("ada@corp.example", 1), "countess@lab.example");
+    let ada = world.create(ada).await.unwrap();
+    let set = async |attribute: Option<&str>| {
+        let change = TenantChange {
+            alternate_id_attribute: Some(attribute.map(|name| name.parse().unwrap())),
+            ..TenantChange::default()
+        };
+        let changed = world.tenants.update(world.contoso, change).await.unwrap();
+        assert!(changed.tell_locked, "the rest stays");
+    };
+    let nobody = |found| matches!(found, Resolved::NoUser(..));
+    assert!(nobody(world.resolve("contoso", typed).await));
+    set(Some("mail")).await;
+    for name in [typed, "ada@corp.example"] {
+        let Resolved::User(tenant, found) = world.resolve("contoso", name).await else {
+            panic!("{name}");
+        };
+        assert_eq!(found, ada);
+        assert_eq!(tenant.alternate_id_attribute.unwrap().as_str(), "mail");
+    }
+    set(None).await;
+    assert!(
+        nobody(world.resolve("contoso", typed).await),
+        "also if it was remembered"
+    );
+    set(Some("mail")).await;
+    // An import without it takes it away, and it is free for others.
+    world.import(vec![user("ada@corp.example", 1)]).await.unwrap();
+    assert!(nobody(world.resolve("contoso", typed).await));
+    let bob = also(user("bob@corp.example", 2), "countess@lab.example");
+    world.import(vec![bob]).await.unwrap();
+    assert_eq!(world.find(typed).await.username.as_str(), "bob@corp.example");
+}
+
+#[tokio::test]
+async fn an_alternate_id_of_one_user_is_no_name_of_another() {
+    let world = World::new().await;
+    let ada = also(user("ada@corp.example", 1), "countess@lab.example");
+    world.create(ada.clone()).await.unwrap();
+    for (bad, field) in [
+        (user("countess@lab.example", 2), "username"),
+        (
+            also(user("bob@corp.example", 2), "countess@lab.example"),
+            "alternate_id",
+        ),
+        (
+            also(user("bob@corp.example", 2), "ada@corp.example"),
+            "alternate_id",
+        ),
+    ] {
+        let refused = world.create(bad.clone()).await.unwrap_err();
+        assert_eq!(refused, Refused::Exists(field));
+        let refused = world.import(vec![bad]).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!("record 1: {field}: belongs to another object_id")
+        );
+    }
+    // Names and alternate ids may be swapped in one import.
+    let swapped = also(user("countess@lab.example", 1), "ada@corp.example");
+    world.import(vec![swapped]).await.unwrap();
+    world.import(vec![ada]).await.unwrap();
+    let kept = refusal(
+        world
+            .tenants
+            .delete_domain(world.contoso, domain("lab.example"))
+            .await,
+    );
+    assert_eq!(kept, Err(Refused::DomainHasUsers));
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_has_is_one_of_the_directory_whose_users_have_such_names() {
+    let world = World::new().await;
+    let asked = async |typed: &str| match world.resolve("contoso", typed).await {
+        Resolved::NoUser(_, domain) => domain.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        asked("nobody@corp.example").await,
+        "corp.example",
+        "nobody is anywhere"
+    );
+    let ada = NewUser {
+        domain: domain("lab.example"),
+        ..also(user("ada@lab.example", 1), "ada@corp.example")
+    };
+    world.create(ada).await.unwrap();
+    assert_eq!(asked("nobody@corp.example").await, "lab.example");
+    world.create(user("bob@corp.example", 2)).await.unwrap();
+    assert_eq!(asked("nobody@corp.example").await, "corp.example");
+    assert_eq!(asked("nobody@lab.example").await, "lab.example");
 }
