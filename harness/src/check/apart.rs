@@ -118,7 +118,7 @@ fn asked(record: &Logged, agent: &str) -> bool {
     record.attempts.iter().any(|attempt| attempt.agent == agent)
 }
 
-/// I7: an expired or unregistered agent gets no request.
+/// I7: an expired, revoked or unregistered agent gets no request.
 pub(super) fn the_discharged_get_nothing(check: &Check<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for event in &check.history.events {
@@ -127,7 +127,7 @@ pub(super) fn the_discharged_get_nothing(check: &Check<'_>) -> Vec<Violation> {
         };
         let noticed = match why {
             Discharge::Expired => LOOKS_EVERY + TOLD,
-            Discharge::Unregistered => TOLD,
+            Discharge::Unregistered | Discharge::Revoked => TOLD,
         };
         let until = event.at + noticed + check.history.slack;
         for (at, _, id) in given_to(check, agent).filter(|(at, ..)| *at > until) {

@@ -421,6 +421,8 @@ pub enum Discharge {
     Expired,
     /// It is not registered any more, or never was.
     Unregistered,
+    /// An administrator revoked it.
+    Revoked,
 }
 
 impl Discharge {
@@ -429,6 +431,7 @@ impl Discharge {
         match self {
             Self::Expired => "its certificate has expired",
             Self::Unregistered => "it is not registered",
+            Self::Revoked => "an administrator revoked it",
         }
     }
 }

@@ -315,11 +315,34 @@ fn disturbances(history: &History) -> Vec<Disturbance> {
                     one.until = event.at + RECONNECT + history.limits.deadline;
                 }
             }
+            What::Perhaps(what)
+                if let What::Discharged {
+                    agent,
+                    why: Discharge::Revoked,
+                } = &**what =>
+            {
+                all.push(Disturbance {
+                    what: revoked(agent),
+                    ..down(history, agent, event.at)
+                });
+            }
+            // What it had goes on to others; after that it is missed only if nobody is left.
+            What::Discharged {
+                agent,
+                why: Discharge::Revoked,
+            } => {
+                let what = revoked(agent);
+                let asked = all.iter_mut().rev().find(|one| one.what == what);
+                if let Some(one) = asked {
+                    one.until = event.at + history.limits.deadline;
+                }
+            }
             What::Discharged { agent, why } => {
                 let mut one = down(history, agent, event.at);
                 one.what = match why {
                     Discharge::Expired => format!("the certificate of {agent} has expired"),
                     Discharge::Unregistered => format!("{agent} is not registered"),
+                    Discharge::Revoked => revoked(agent),
                 };
                 all.push(one);
             }
@@ -339,6 +362,10 @@ fn down(history: &History, host: &str, at: Duration) -> Disturbance {
         what: format!("{host} is down"),
         store: false,
     }
+}
+
+fn revoked(agent: &str) -> String {
+    format!("{agent} is revoked")
 }
 
 fn disturbance(history: &History, at: Duration, trouble: &Trouble) -> Option<Disturbance> {
@@ -413,6 +440,7 @@ pub(crate) fn describe(trouble: &Trouble) -> String {
         Trouble::TornState { .. } => format!("{hosts} dies while it writes its state"),
         Trouble::Directory { does, .. } => format!("{hosts} misbehaves: {does:?}").to_lowercase(),
         Trouble::DrainAgent { .. } => format!("{hosts} is drained"),
+        Trouble::RevokeAgent { .. } => revoked(&hosts),
         Trouble::ChangePassword { user, .. } => format!("the password of {user} is changed"),
         Trouble::SetState { user, state, .. } => format!("{user} is set to {state}"),
         Trouble::Unlock { user, .. } => format!("{user} is unlocked"),
@@ -420,7 +448,7 @@ pub(crate) fn describe(trouble: &Trouble) -> String {
     }
 }
 
-/// Times in which all agents of a tenant are drained or away.
+/// Times in which all agents of a tenant are drained, revoked or away.
 fn nobody_serves(history: &History) -> Vec<Disturbance> {
     let tenants = history.tenants.iter().enumerate();
     tenants
@@ -429,7 +457,7 @@ fn nobody_serves(history: &History) -> Vec<Disturbance> {
 }
 
 fn without_agents(history: &History, tenant: usize, facts: &TenantFacts) -> Vec<Disturbance> {
-    let (mut drained, mut down) = (BTreeSet::new(), BTreeSet::new());
+    let (mut drained, mut down, mut revoked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let (mut since, mut all) = (None, Vec::new());
     let closed = |from, until| Disturbance {
         from,
@@ -442,10 +470,21 @@ fn without_agents(history: &History, tenant: usize, facts: &TenantFacts) -> Vec<
     for event in &history.events {
         // Who may be drained may not serve; who may be resumed may still be drained.
         let what = match &event.what {
-            What::Perhaps(what) if matches!(**what, What::Drained { drained: true, .. }) => &**what,
+            What::Perhaps(what)
+                if matches!(
+                    **what,
+                    What::Drained { drained: true, .. } | What::Discharged { .. }
+                ) =>
+            {
+                &**what
+            }
             what => what,
         };
         match what {
+            What::Discharged {
+                agent,
+                why: Discharge::Revoked,
+            } => revoked.insert(agent),
             What::Drained { agent, drained: true } => drained.insert(agent),
             What::Drained {
                 agent,
@@ -458,7 +497,7 @@ fn without_agents(history: &History, tenant: usize, facts: &TenantFacts) -> Vec<
         let nobody = facts
             .agents
             .iter()
-            .all(|agent| drained.contains(agent) || down.contains(agent));
+            .all(|agent| drained.contains(agent) || down.contains(agent) || revoked.contains(agent));
         match since {
             None if nobody => since = Some(event.at),
             Some(from) if !nobody => {

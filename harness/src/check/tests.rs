@@ -370,6 +370,9 @@ fn i7_a_request_to_a_discharged_agent_is_caught() {
         discharge(history, Discharge::Unregistered, 5 * SECOND)
     });
     caught(&PAIR, Invariant::I7, |history| {
+        discharge(history, Discharge::Revoked, 5 * SECOND)
+    });
+    caught(&PAIR, Invariant::I7, |history| {
         discharge(history, Discharge::Expired, 40 * SECOND)
     });
     // It notices the expiry of what is attached when it next looks.

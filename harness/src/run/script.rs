@@ -181,6 +181,7 @@ impl<'a> Script<'a> {
                 host: agent.clone(),
                 drained: true,
             },
+            Trouble::RevokeAgent { agent } => Action::Revoke { host: agent.clone() },
             Trouble::ChangePassword { .. }
             | Trouble::SetState { .. }
             | Trouble::Unlock { .. }
@@ -270,6 +271,7 @@ impl<'a> Script<'a> {
                 drained: false,
             }],
             Trouble::TornState { .. }
+            | Trouble::RevokeAgent { .. }
             | Trouble::ChangePassword { .. }
             | Trouble::SetState { .. }
             | Trouble::Unlock { .. }

@@ -14,7 +14,8 @@ use super::clocks::Clock;
 use super::script::Script;
 use crate::canary::Leak;
 use crate::check::{
-    Answer, Bind, BindEnd, Event, Given, History, Logged, LoggedAttempt, Lost, Request, What, WhyLost,
+    Answer, Bind, BindEnd, Discharge, Event, Given, History, Logged, LoggedAttempt, Lost, Request, What,
+    WhyLost,
 };
 use crate::scenario::{Action as Due, Arrival, Deed, Outcome, Scenario, Schedule, Trouble};
 use crate::sim::{Answer as Seen, Asked, Heard, SimError, Stream, Taken};
@@ -364,6 +365,10 @@ fn administered(history: &History, all_asked: &[Asked]) -> Vec<Event> {
             crate::sim::Action::Drain { host, drained } => Some(What::Drained {
                 agent: host.clone(),
                 drained: *drained,
+            }),
+            crate::sim::Action::Revoke { host } => Some(What::Discharged {
+                agent: host.clone(),
+                why: Discharge::Revoked,
             }),
             crate::sim::Action::DeleteUser { username, .. } => {
                 let is_it = |account: &crate::check::Account| account.username == *username;

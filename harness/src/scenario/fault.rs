@@ -107,6 +107,11 @@ pub enum Trouble {
         /// The agent.
         agent: String,
     },
+    /// An administrator revokes an agent, for good.
+    RevokeAgent {
+        /// The agent.
+        agent: String,
+    },
     /// A user's password is changed in the directory.
     ChangePassword {
         /// The user, such as "ok-1".
@@ -214,6 +219,7 @@ impl Trouble {
             | Self::DrainAgent { .. } => true,
             Self::Directory { does, .. } => *does != Misdeed::Disconnect,
             Self::TornState { .. }
+            | Self::RevokeAgent { .. }
             | Self::ChangePassword { .. }
             | Self::SetState { .. }
             | Self::Unlock { .. }
@@ -225,6 +231,7 @@ impl Trouble {
     pub fn is_administration(&self) -> bool {
         match self {
             Self::DrainAgent { .. }
+            | Self::RevokeAgent { .. }
             | Self::Restart { .. }
             | Self::ChangePassword { .. }
             | Self::SetState { .. }
@@ -259,7 +266,9 @@ impl Trouble {
             | Self::Restart { host }
             | Self::Stop { host }
             | Self::Clock { host, .. } => vec![("host", host)],
-            Self::TornState { agent, .. } | Self::DrainAgent { agent } => vec![("agent", agent)],
+            Self::TornState { agent, .. } | Self::DrainAgent { agent } | Self::RevokeAgent { agent } => {
+                vec![("agent", agent)]
+            }
             Self::Directory { controller, .. } => vec![("controller", controller)],
             Self::Store { .. } => vec![],
             Self::ChangePassword { .. }
@@ -288,7 +297,8 @@ impl Trouble {
             | Self::Store { .. }
             | Self::TornState { .. }
             | Self::Directory { .. }
-            | Self::DrainAgent { .. } => None,
+            | Self::DrainAgent { .. }
+            | Self::RevokeAgent { .. } => None,
         }
     }
 }

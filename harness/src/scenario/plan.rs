@@ -319,6 +319,7 @@ fn process_of(trouble: &Trouble) -> Option<&str> {
         | Trouble::Store { .. }
         | Trouble::Directory { .. }
         | Trouble::DrainAgent { .. }
+        | Trouble::RevokeAgent { .. }
         | Trouble::ChangePassword { .. }
         | Trouble::SetState { .. }
         | Trouble::Unlock { .. }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use postern_directory_mock::AccountState;
 use postern_kit::telemetry::chain;
+use postern_proto::ids::{AgentId, TenantId};
 use uuid::Uuid;
 
 use super::cuts::{Stop, Ways};
@@ -26,6 +27,7 @@ impl World {
         match action {
             Action::Fault(fault) => self.fault(fault),
             Action::Drain { host, drained } => self.drain(host, *drained),
+            Action::Revoke { host } => self.revoke(host),
             Action::Enrol { host } => {
                 self.agent(host)?.enrol_again.set(true);
                 self.start(host)
@@ -221,12 +223,34 @@ impl World {
         Ok(())
     }
 
-    fn drain(&mut self, host: &str, drained: bool) -> Result<(), SimError> {
+    /// An agent's tenant and its present identity.
+    fn identity(&self, host: &str) -> Result<(TenantId, AgentId), SimError> {
         let agent = self.agent(host)?;
         let (tenant, id) = (self.tenant(&agent.tenant)?, *agent.id.borrow());
-        let Some(id) = id else {
-            return Err(SimError::Refused(format!("{host} is not enrolled")));
-        };
+        let id = id.ok_or_else(|| SimError::Refused(format!("{host} is not enrolled")))?;
+        Ok((tenant, id))
+    }
+
+    fn revoke(&mut self, host: &str) -> Result<(), SimError> {
+        let (tenant, id) = self.identity(host)?;
+        let done = self.asks(Action::Revoke {
+            host: host.to_owned(),
+        });
+        self.cloud.jobs.put(Box::new(move |admin| {
+            Box::pin(async move {
+                match admin.revoke(tenant, id).await {
+                    Ok(()) => done(),
+                    Err(error) => {
+                        tracing::warn!(host = CLOUD, error = chain(&error), "agent is not revoked");
+                    }
+                }
+            })
+        }));
+        Ok(())
+    }
+
+    fn drain(&mut self, host: &str, drained: bool) -> Result<(), SimError> {
+        let (tenant, id) = self.identity(host)?;
         let done = self.asks(Action::Drain {
             host: host.to_owned(),
             drained,

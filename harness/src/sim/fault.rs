@@ -218,6 +218,11 @@ pub enum Action {
         /// Whether it is drained.
         drained: bool,
     },
+    /// An administrator revokes an agent, for good. Done when the cloud runs.
+    Revoke {
+        /// The agent's host.
+        host: String,
+    },
     /// An agent is enrolled once more: its process is started anew and replaces its identity.
     Enrol {
         /// The agent's host.

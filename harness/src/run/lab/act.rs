@@ -19,7 +19,20 @@ impl Stage {
     pub(super) async fn apply(&mut self, action: &Action) -> Result<(), LabRunError> {
         match action {
             Action::Fault(fault) => self.fault(fault).await,
-            Action::Drain { host, drained } => self.drain(action, host, *drained),
+            Action::Drain { host, drained } => {
+                let request = self.agent_request(action, host)?;
+                let order = match drained {
+                    true => Order::Drain(request),
+                    false => Order::Resume(request),
+                };
+                self.ask(order, action);
+                Ok(())
+            }
+            Action::Revoke { host } => {
+                let request = self.agent_request(action, host)?;
+                self.ask(Order::Revoke(request), action);
+                Ok(())
+            }
             Action::SetPassword {
                 tenant,
                 user,
@@ -165,19 +178,13 @@ impl Stage {
         Ok(())
     }
 
-    fn drain(&mut self, action: &Action, host: &str, drained: bool) -> Result<(), LabRunError> {
+    fn agent_request(&self, action: &Action, host: &str) -> Result<wire::AgentRequest, LabRunError> {
         let agent = self.agents.get(host).ok_or_else(|| impossible(action))?;
         let tenant = self.tenant_of(host).ok_or_else(|| impossible(action))?;
-        let request = wire::AgentRequest {
+        Ok(wire::AgentRequest {
             tenant,
             id: agent.id.to_string(),
-        };
-        let order = match drained {
-            true => Order::Drain(request),
-            false => Order::Resume(request),
-        };
-        self.ask(order, action);
-        Ok(())
+        })
     }
 
     fn ask(&self, order: Order, action: &Action) {

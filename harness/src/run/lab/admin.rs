@@ -24,6 +24,8 @@ pub(super) enum Order {
     Drain(wire::AgentRequest),
     /// To resume an agent.
     Resume(wire::AgentRequest),
+    /// To revoke an agent.
+    Revoke(wire::AgentRequest),
     /// To delete a user's record.
     Delete(wire::DeleteUserRequest),
 }
@@ -79,6 +81,7 @@ async fn insist(mut client: AdminClient<Channel>, order: Order) -> bool {
         let answer = match order.clone() {
             Order::Drain(request) => client.drain_agent(request).await.map(|_| ()),
             Order::Resume(request) => client.resume_agent(request).await.map(|_| ()),
+            Order::Revoke(request) => client.revoke_agent(request).await.map(|_| ()),
             Order::Delete(request) => client.delete_user(request).await.map(|_| ()),
         };
         match answer {

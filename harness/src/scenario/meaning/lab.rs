@@ -100,6 +100,7 @@ impl Reader<'_> {
             | Trouble::Hold { .. }
             | Trouble::Directory { .. }
             | Trouble::DrainAgent { .. }
+            | Trouble::RevokeAgent { .. }
             | Trouble::ChangePassword { .. }
             | Trouble::SetState { .. }
             | Trouble::Unlock { .. }

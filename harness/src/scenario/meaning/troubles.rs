@@ -150,7 +150,9 @@ impl Reader<'_> {
                     self.wrong(&format!("{path}.binds"), "is for what happens to single binds");
                 }
             }
-            Trouble::DrainAgent { agent } | Trouble::TornState { agent, .. } => {
+            Trouble::DrainAgent { agent }
+            | Trouble::RevokeAgent { agent }
+            | Trouble::TornState { agent, .. } => {
                 self.of_kind(&format!("{path}.agent"), agent, "agent", scenario);
             }
             Trouble::Isolate { .. }

@@ -222,6 +222,7 @@ fn renamed(trouble: &Trouble, names: &BTreeMap<String, String>) -> Option<Troubl
         | Trouble::Clock { host, .. }
         | Trouble::TornState { agent: host, .. }
         | Trouble::DrainAgent { agent: host }
+        | Trouble::RevokeAgent { agent: host }
         | Trouble::Directory { controller: host, .. } => *host = names.get(host)?.clone(),
         Trouble::Store { .. }
         | Trouble::ChangePassword { .. }
