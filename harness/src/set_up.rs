@@ -2,7 +2,7 @@
 //! that may sign in for it.
 
 use postern_cloud::admin::Administration;
-use postern_cloud::tenants::{NewUser, Tenant, TenantsError};
+use postern_cloud::tenants::{NewUser, Tenant, TenantChange, TenantsError};
 use postern_directory_mock::DirectoryHandle;
 use postern_proto::ids::{ClientId, Malformed, ObjectId, TenantId};
 use postern_proto::names::DomainName;
@@ -31,8 +31,11 @@ pub(crate) struct SetUp {
     pub(crate) client: (ClientId, Zeroizing<String>),
 }
 
+/// Where the other names stand under which users may sign in.
+const ALTERNATE_ID: &str = "mail";
+
 /// Creates tenant, domain, users and a client that is called `client`. Everybody in the directory who has a
-/// userPrincipalName becomes a user.
+/// userPrincipalName becomes a user, with the mail address as an alternate id.
 ///
 /// # Errors
 /// [`SetUpError`] says what is wrong with the plan.
@@ -66,7 +69,15 @@ pub(crate) async fn add_directory(
     let tenants = admin.tenants();
     let domain: DomainName = directory.read(|domain| domain.dns_name().parse())?;
     tenants.create_domain(tenant, domain.clone()).await?;
-    for batch in users(directory)?.chunks(IMPORT_BATCH) {
+    let users = users(directory)?;
+    if users.iter().any(|user| user.alternate_id.is_some()) {
+        let change = TenantChange {
+            alternate_id_attribute: Some(Some(ALTERNATE_ID.parse()?)),
+            ..TenantChange::default()
+        };
+        tenants.update(tenant, change).await?;
+    }
+    for batch in users.chunks(IMPORT_BATCH) {
         tenants.import(tenant, batch.to_vec()).await?;
     }
     Ok(domain)
@@ -76,12 +87,14 @@ fn users(directory: &DirectoryHandle) -> Result<Vec<NewUser>, Malformed> {
     directory.read(|domain| {
         domain
             .accounts()
-            .filter_map(|account| account.upn.as_ref().map(|upn| (account.guid, upn)))
-            .map(|(guid, upn)| {
+            .filter_map(|account| account.upn.as_ref().map(|upn| (account, upn)))
+            .map(|(account, upn)| {
+                let other = account.extra.get(ALTERNATE_ID).and_then(|values| values.first());
+                let other = other.and_then(|value| std::str::from_utf8(value).ok());
                 Ok(NewUser {
                     username: upn.parse()?,
-                    alternate_id: None,
-                    object: ObjectId::from_bytes(guid.into_bytes()),
+                    alternate_id: other.map(str::parse).transpose()?,
+                    object: ObjectId::from_bytes(account.guid.into_bytes()),
                     on_premises_name: upn.parse()?,
                     domain: domain.dns_name().parse()?,
                 })

@@ -17,14 +17,24 @@ pub struct Person {
     /// What a wrong one gets.
     pub wrong: Outcome,
     state: AccountState,
+    mail_name: Option<&'static str>,
 }
 
 impl Person {
     /// The user as the directory has it.
     pub fn user(&self, domain: &str) -> User {
-        User::new(self.sam, self.password)
+        let user = User::new(self.sam, self.password)
             .upn(&self.username(domain))
-            .state(self.state.clone())
+            .state(self.state.clone());
+        match self.mail(domain) {
+            Some(mail) => user.attribute("mail", &mail),
+            None => user,
+        }
+    }
+
+    /// What the user may type instead.
+    pub fn mail(&self, domain: &str) -> Option<String> {
+        self.mail_name.map(|name| format!("{name}@{domain}"))
     }
 
     /// What the user types.
@@ -42,15 +52,19 @@ pub fn people() -> Vec<Person> {
         state,
         right,
         wrong: Outcome::Refused,
+        mail_name: None,
     };
     vec![
-        person(
-            "ada",
-            "may sign in",
-            "Difference-Engine-1",
-            AccountState::Normal,
-            Outcome::SignedIn,
-        ),
+        Person {
+            mail_name: Some("ada.lovelace"),
+            ..person(
+                "ada",
+                "may sign in",
+                "Difference-Engine-1",
+                AccountState::Normal,
+                Outcome::SignedIn,
+            )
+        },
         person(
             "zoë",
             "may sign in, with an unusual password",

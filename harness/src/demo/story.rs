@@ -1,5 +1,6 @@
 //! A story that plays itself: each user signs in by page and by programme, with the right password
-//! and with a wrong one, somebody from another forest too, strangers knock, and a controller goes down. Who watches sees what was expected and what happened.
+//! and with a wrong one, by another name and from another forest too; strangers knock, and a controller goes down. Who
+//! watches sees what was expected and what happened.
 
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,13 @@ pub async fn play(lab: &Lab) -> Result<Vec<Scene>, ClientError> {
     let mut scenes = Vec::new();
     for person in people() {
         scenes.extend(stage.person(&person).await);
+        if let Some(mail) = person.mail(&stage.domain) {
+            scenes.extend(
+                stage
+                    .both(&mail, "the same, by mail address", person.password)
+                    .await,
+            );
+        }
     }
     scenes.extend(stage.guest().await);
     let strangers = [
