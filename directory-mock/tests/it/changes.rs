@@ -36,8 +36,15 @@ async fn contexts(target: &Target) {
     let partitions = format!("CN=Partitions,CN=Configuration,{BASE}");
     let wanted = ["cn", "nCName", "dnsRoot", "systemFlags", "nETBIOSName"];
     let found = entries(&mut ldap, &partitions, "(objectClass=crossRef)", &wanted).await;
+    // Not those of a name server, which a domain may have or not.
+    let of_names = |entry: &&SearchEntry| {
+        entry.attrs["nCName"]
+            .iter()
+            .any(|name| name.contains("DnsZones,"))
+    };
     let found: BTreeSet<_> = found
         .iter()
+        .filter(|entry| !of_names(entry))
         .map(|entry| {
             wanted.map(|name| {
                 entry
