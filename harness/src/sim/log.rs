@@ -15,6 +15,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::watch::ears;
+
 /// The time since the simulation began, on a host.
 pub(super) fn elapsed() -> Option<Duration> {
     let on_a_host = tokio::runtime::Handle::try_current().is_ok();
@@ -39,13 +41,13 @@ impl FormatTime for Stamp {
 pub fn log_to_terminal(filter: &str) -> Result<(), ParseError> {
     // The host's name is in a span of the simulator.
     let filter = EnvFilter::builder().parse(format!("{filter},turmoil=info"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let shown = tracing_subscriber::fmt::layer()
         .with_timer(Stamp)
         .with_target(false)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_filter(filter);
     // Another log in this process is a test's business.
-    let _ = builder.try_init();
+    let _ = tracing_subscriber::registry().with(shown).with(ears()).try_init();
     Ok(())
 }
 
@@ -104,6 +106,7 @@ pub fn log_to_memory(filter: &str) -> Result<MemoryLog, ParseError> {
     // Another log in this process is a test's business.
     let _ = tracing_subscriber::registry()
         .with(log.clone().with_filter(filter))
+        .with(ears())
         .try_init();
     Ok(log)
 }

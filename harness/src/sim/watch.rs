@@ -3,7 +3,7 @@
 //!
 //! What the cloud says of its agents is then not the only word about them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tracing::{Event, Subscriber};
@@ -99,14 +99,16 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Looks for `canary`, in logs too if nobody else in this process has asked for them.
+    /// Looks for `canary`, in logs too unless this process's log is somebody else's or was watched before.
     pub fn begin(canary: Canary) -> Self {
         let watch = Self {
             canary: Arc::new(canary),
             kept: Arc::default(),
         };
-        let filtered = watch.clone().with_filter(EnvFilter::new(FILTER));
-        watch.lock().hears = tracing_subscriber::registry().with(filtered).try_init().is_ok();
+        // Whoever has the log shown or kept has set ears up; else they are set up now.
+        let _ = tracing_subscriber::registry().with(ears()).try_init();
+        let there = tracing::dispatcher::get_default(|log| log.downcast_ref::<Ears>().cloned());
+        watch.lock().hears = there.is_some_and(|ears| ears.0.set(watch.clone()).is_ok());
         watch
     }
 
@@ -161,7 +163,16 @@ impl Watch {
     }
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Watch {
+/// What a watch hears with: part of each log that a simulation can have, and deaf until a watch begins.
+#[derive(Clone, Debug, Default)]
+struct Ears(Arc<OnceLock<Watch>>);
+
+/// For a log: what a watch needs of it, whatever else is shown.
+pub(super) fn ears<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
+    Ears::default().with_filter(EnvFilter::new(FILTER))
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Ears {
     fn on_new_span(
         &self,
         attributes: &tracing::span::Attributes<'_>,
@@ -172,20 +183,21 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Watch {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let Some(watch) = self.0.get() else { return };
         let mut words = Words::default();
         event.record(&mut words);
         let host = || host_of(event, &context).unwrap_or_default();
         for text in [&words.message, &words.fields] {
-            let found = self.canary.find("", text.as_bytes());
+            let found = watch.canary.find("", text.as_bytes());
             if !found.is_empty() {
-                self.look(&format!("the log of {}", host()), text.as_bytes());
+                watch.look(&format!("the log of {}", host()), text.as_bytes());
             }
         }
-        self.hear(&words, host);
+        watch.hear(&words, host);
         if words.message == TAKEN
             && let Some(request) = words.field("request")
         {
-            self.lock().taken.push(Taken {
+            watch.lock().taken.push(Taken {
                 at: elapsed().unwrap_or_default(),
                 host: host(),
                 request: request.to_owned(),
@@ -198,13 +210,17 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Watch {
 mod tests {
     use super::*;
 
+    fn hearing(watch: &Watch) -> Ears {
+        Ears(Arc::new(OnceLock::from(watch.clone())))
+    }
+
     #[test]
     fn what_is_said_and_sent_is_looked_at() {
         let watch = Watch {
             canary: Arc::new(Canary::new("Canary-5f1db07e")),
             kept: Arc::default(),
         };
-        let subscriber = tracing_subscriber::registry().with(watch.clone());
+        let subscriber = tracing_subscriber::registry().with(hearing(&watch));
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("node", name = "agent1");
             let _entered = span.enter();
@@ -212,7 +228,7 @@ mod tests {
             assert_eq!(watch.leaks(), []);
             tracing::warn!(password = "Canary-5f1db07e-0-00", "cannot bind");
         });
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(watch.clone()), || {
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(hearing(&watch)), || {
             let agent = "0b";
             tracing::info!(%agent, tenant = "t", "agent attached");
             tracing::warn!(%agent, error = "connection failed: h2 protocol error", "agent's stream ended");

@@ -71,6 +71,24 @@ fn a_simulation_prints_its_seed_first_and_ends_well_when_nothing_is_wrong() {
 }
 
 #[test]
+fn a_replay_and_a_run_whose_log_is_shown_see_what_the_run_saw() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = fragile(folder.path()).display().to_string();
+    let run = ["scenario", "run", &file, "--seed", "3"];
+    let shown = [&run[..], &["--log", "warn"]].concat();
+    let replayed = ["replay", &file, "--seed", "3"];
+    for args in [&run[..], &shown, &replayed] {
+        let text = said(&postern(args, folder.path()));
+        // Both are heard from the hosts' own logs.
+        assert!(text.contains("agent1 is not attached since"), "{args:?}: {text}");
+        assert!(
+            !text.contains("although all agents are attached"),
+            "{args:?}: {text}"
+        );
+    }
+}
+
+#[test]
 fn a_run_is_replayed_to_the_packet_with_the_way_of_a_sign_in_across_hosts() {
     let folder = tempfile::tempdir().unwrap();
     let ran = postern(
