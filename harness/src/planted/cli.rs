@@ -76,15 +76,20 @@ pub fn run(args: &PlantedArgs, out: &mut dyn Write) -> Result<ExitCode, Failed> 
         ground.plant(bug.apply(|path| ground.read(path))?)?;
         let one = hunt(&ground, bug, args.seeds.unwrap_or(bug.seeds));
         ground.weed()?;
-        let one = one.map_err(|error| format!("{}: {error}", bug.name))?;
-        writeln!(out, "{}: {}", bug.name, verdict(&one))?;
+        match one {
+            Ok(one) => {
+                writeln!(out, "{}: {}", bug.name, verdict(&one))?;
+                tried.push((bug, one));
+            }
+            // The others are worth trying all the same.
+            Err(error) => writeln!(out, "{}: NOT TRIED: {error}", bug.name)?,
+        }
         out.flush()?;
-        tried.push((bug, one));
     }
     writeln!(out, "\n{}", table(&tried))?;
     let found = tried.iter().filter(|(_, one)| one.seen.is_some()).count();
-    writeln!(out, "{found} of {} bugs were seen", tried.len())?;
-    let all_seen = found == tried.len();
+    writeln!(out, "{found} of {} bugs were seen", planted.len())?;
+    let all_seen = found == planted.len();
     Ok(if well && all_seen {
         ExitCode::SUCCESS
     } else {

@@ -251,7 +251,9 @@ impl Invariant {
             Self::I6 => {
                 "Failures that come through the cloud never bring an account to the count at which its directory locks it."
             }
-            Self::I7 => "An agent that has expired or is not registered any more gets no sign-in.",
+            Self::I7 => {
+                "An agent that has expired, was revoked or is not registered any more gets no sign-in."
+            }
             Self::I8 => "Each answered sign-in has exactly one record in the log, whatever dies when.",
             Self::I9 => "Draining and restarting never leave an organisation without an agent that had one.",
             Self::Answers => {
