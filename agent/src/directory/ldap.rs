@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::answer::{Answer, judge};
 use super::inspect::{Finding, Inspected, inspect};
 use super::link::{BindFailed, Failed, Found, Link};
-use super::service_account::{self, Refused};
+use super::service_account::{self, Shown};
 use super::whom::{Search, Way};
 use super::{Connection, Connections, Directory, NotReady, NotSent, Question, Reply};
 use crate::config::{BindName, DirectoryKind, HostPort, ServiceAccount};
@@ -29,6 +29,9 @@ use crate::config::{BindName, DirectoryKind, HostPort, ServiceAccount};
 /// Most connections to one controller. It judges some 400 binds a second per core at 2.5 ms each,
 /// so this many keep several of its cores busy; more would only queue there.
 const CONNECTIONS_MAX: usize = 8;
+
+/// Results of a search that another controller would say too: no such object, invalid DN, insufficient rights.
+const MISCONFIGURED: [u32; 3] = [32, 34, 50];
 
 /// An idle connection is given up after this time; Active Directory closes it after 15 minutes.
 const RETIRE_AFTER: Duration = Duration::from_secs(5 * 60);
@@ -49,6 +52,8 @@ pub struct LdapSettings {
     pub bind_name: BindName,
     /// Under which account it is read, if there is one.
     pub service_account: Option<ServiceAccount>,
+    /// What is known of that account's password; the same for all controllers of a forest.
+    pub shown: Shown,
     /// Whose habits it has.
     pub kind: DirectoryKind,
     /// Whom to take for the controller.
@@ -70,7 +75,6 @@ impl LdapDirectory {
             permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             idle: Mutex::default(),
             readers: Mutex::default(),
-            refused: Refused::default(),
         }))
     }
 }
@@ -84,8 +88,6 @@ pub(super) struct Pool {
     idle: Mutex<Vec<Idle>>,
     /// The same for those that are bound as the service account. No user is ever bound on them.
     readers: Mutex<Vec<Idle>>,
-    /// The service account's password that the directory does not take.
-    refused: Refused,
 }
 
 #[derive(Debug)]
@@ -158,10 +160,20 @@ impl Pool {
         let unusable = |why: Box<dyn std::error::Error + Send + Sync>| NotReady::ServiceAccount(why);
         let secret = service_account::read(self.seams.disk.as_ref(), &account.password_file)
             .map_err(|error| unusable(error.into()))?;
-        if !self.refused.allows(&secret, monotonic()) {
-            return Err(unusable(service_account::NoSecret::RefusedBefore.into()));
-        }
+        let shown = &self.settings.shown;
+        let turn = || async {
+            // Whoever has it may wait for a controller that hangs: that is nothing against this one.
+            let turn = tokio::time::timeout_at(until.into(), shown.turn());
+            let turn = turn.await.map_err(|_| NotReady::Busy)?;
+            match turn.allows(&secret, monotonic()) {
+                true => Ok(turn),
+                false => Err(unusable(service_account::NoSecret::RefusedBefore.into())),
+            }
+        };
+        // Before anybody is dialled, and once more when it is shown.
+        drop(turn().await?);
         let mut link = Link::open(self, until).await.map_err(NotReady::Unreachable)?;
+        let mut turn = turn().await?;
         let kind = self.settings.kind;
         let answer = link
             .bind(account.name.as_str(), secret.plaintext(), kind, until)
@@ -184,7 +196,7 @@ impl Pool {
             _ => {
                 // It may have been counted: that it is not shown again too soon matters more than
                 // that a fault goes by unnoticed.
-                self.refused.note(secret, monotonic());
+                turn.note(secret, monotonic());
                 Err(unusable(Failed::from(answer).into()))
             }
         }
@@ -302,7 +314,10 @@ impl Leased {
                 let error_text = postern_kit::telemetry::chain(&error);
                 tracing::warn!(controller, error = error_text, "user cannot be searched");
                 return Err(match error {
-                    Failed::Refused { .. } => Nobody::Because(NotAsked::NoController),
+                    // The same at each controller: what is configured does not fit.
+                    Failed::Refused { code, .. } if MISCONFIGURED.contains(&code) => {
+                        Nobody::Because(NotAsked::NoController)
+                    }
                     _ => Nobody::Dead,
                 });
             }

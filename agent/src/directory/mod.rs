@@ -30,7 +30,7 @@ pub use inspect::{Finding, Inspected, Mark};
 pub use ldap::{LdapDirectory, LdapSettings};
 pub use lockout::{Lockout, strictest};
 pub use policy::{PASSWORD_EXPIRED, PASSWORD_POLICY, PolicyAnswer, PolicyError};
-pub use service_account::NoSecret;
+pub use service_account::{NoSecret, Shown};
 
 /// What is asked: is this the password of that object?
 #[derive(Debug)]

@@ -1,19 +1,21 @@
-//! The service account's password: read from its file whenever a connection is to be bound, and not
-//! shown again for a while after the directory has refused it, so that a wrong file locks nothing.
+//! The service account's password: read from its file whenever a connection is to be bound, shown to one
+//! controller at a time, and to none for a while after one has refused it. The controllers of a forest count
+//! together, so that a wrong file costs the account one failure an hour for each agent.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_kit::disk::Disk;
 use postern_proto::password::{Password, PasswordRefused};
+use tokio::sync::{Mutex, MutexGuard};
 use zeroize::Zeroize as _;
 
-/// A refused password is shown again after this time at the earliest: three failures in the usual
-/// half hour, which is below every threshold that is met in practice.
-const REFUSED_FOR: Duration = Duration::from_secs(15 * 60);
+/// A refused password is shown again after this time at the earliest: longer than the half hour in which a directory
+/// usually counts, so that an agent adds one failure to the count and no second one.
+const REFUSED_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// Why there is no password to bind the service account with.
 #[derive(Debug, thiserror::Error)]
@@ -36,44 +38,50 @@ pub enum NoSecret {
     },
     /// The directory has refused it a short while ago.
     #[error(
-        "the directory has refused the service account's password; it is tried again after 15 minutes, \
+        "the directory has refused the service account's password; it is tried again after an hour, \
          or when its file has changed"
     )]
     RefusedBefore,
 }
 
-/// What was refused last.
-#[derive(Default)]
-pub(super) struct Refused(Mutex<Option<(Password, Instant)>>);
+/// What all controllers of a forest know of the password together. Clones share it.
+#[derive(Clone, Default)]
+pub struct Shown(Arc<Mutex<Refused>>);
 
-impl fmt::Debug for Refused {
+impl fmt::Debug for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Refused(..)")
+        f.write_str("Shown(..)")
     }
 }
 
-impl Refused {
-    fn last(&self) -> MutexGuard<'_, Option<(Password, Instant)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shown {
+    /// The turn to show it: nobody else does until it is dropped.
+    ///
+    /// # Cancellation
+    /// Safe to drop.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, Refused> {
+        self.0.lock().await
     }
+}
 
+/// What was refused last.
+#[derive(Default)]
+pub(super) struct Refused(Option<(Password, Instant)>);
+
+impl Refused {
     /// Whether this password may be shown now.
     pub(super) fn allows(&self, password: &Password, now: Instant) -> bool {
-        let mut last = self.last();
-        match &*last {
+        match &self.0 {
             Some((refused, since)) if now.saturating_duration_since(*since) < REFUSED_FOR => {
                 refused.plaintext() != password.plaintext()
             }
-            _ => {
-                *last = None;
-                true
-            }
+            _ => true,
         }
     }
 
     /// The directory has refused it.
-    pub(super) fn note(&self, password: Password, now: Instant) {
-        *self.last() = Some((password, now));
+    pub(super) fn note(&mut self, password: Password, now: Instant) {
+        self.0 = Some((password, now));
     }
 }
 
@@ -116,13 +124,14 @@ mod tests {
 
     #[test]
     fn a_refused_password_rests_and_a_new_one_does_not() {
-        let (refused, now) = (Refused::default(), monotonic());
+        let (mut refused, now) = (Refused::default(), monotonic());
         assert!(refused.allows(&secret("old"), now));
         refused.note(secret("old"), now);
         assert!(!refused.allows(&secret("old"), now + REFUSED_FOR / 2));
         assert!(refused.allows(&secret("new"), now + REFUSED_FOR / 2));
         assert!(refused.allows(&secret("old"), now + REFUSED_FOR));
-        assert!(!format!("{refused:?}").contains("old"));
+        let shown = Shown(Arc::new(Mutex::new(refused)));
+        assert!(!format!("{shown:?}").contains("old"));
     }
 
     #[test]

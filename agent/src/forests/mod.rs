@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use self::core::routes::{self, Difference, NoRoute, Routes};
 use self::discovery::Discovery;
 use crate::config::{Controllers, ForestConfig, Timeouts, Trust};
-use crate::directory::{LdapDirectory, LdapSettings};
+use crate::directory::{LdapDirectory, LdapSettings, Shown};
 
 pub use self::forest::{Account, Counts, Forest};
 
@@ -317,8 +317,10 @@ pub struct Sought(Vec<Duration>);
 /// What makes the adapters of a forest's controllers.
 fn maker(config: &ForestConfig, timeouts: Timeouts, seams: &Seams) -> Result<discovery::Make, ForestError> {
     let (config, tls, seams) = (config.clone(), client_tls(config, seams)?, seams.clone());
+    let shown = Shown::default();
     Ok(Box::new(move |controller, addresses| {
         let settings = LdapSettings {
+            shown: shown.clone(),
             controller,
             addresses,
             protection: config.protection,

@@ -2,6 +2,7 @@
 //! that cannot search. What else holds for them is in the contract.
 
 use postern_agent::BindName;
+use postern_directory_mock::faults::{Effect, Operation, Rule};
 use postern_directory_mock::{Flavour, User};
 use postern_kit::net::LdapProtection;
 use postern_proto::ids::ObjectId;
@@ -104,6 +105,37 @@ async fn a_refused_service_account_is_bound_once_until_its_file_changes() {
     bench.write_secret(PASSWORD);
     assert_eq!(bench.ask(&alice, PASSWORD).await.verdict, Verdict::Accepted);
     assert_eq!(bench.failures("svc.reader").await, 0);
+}
+
+#[tokio::test]
+async fn a_refused_service_account_is_shown_to_one_controller_of_a_forest_and_by_one_request() {
+    let bench = bench().await;
+    let alice = bench.person("alice").await;
+    bench.write_secret("an old password");
+    let mut way = bench.way();
+    way.controllers = [way.controllers.clone(), way.controllers.clone(), way.controllers].concat();
+    let forests = way.open();
+    let asked = (0..6).map(|_| ask(&forests.all()[0], &alice, PASSWORD, PATIENCE));
+    for report in futures::future::join_all(asked).await {
+        assert!(matches!(report.verdict, Verdict::NotAsked(_)), "{report:?}");
+    }
+    assert_eq!(bench.failures("svc.reader").await, 1);
+}
+
+#[tokio::test]
+async fn a_controller_that_cannot_search_now_is_left_for_the_next_one() {
+    let bench = bench().await;
+    let alice = bench.person("alice").await;
+    let mut way = bench.way();
+    way.controllers = [way.controllers.clone(), way.controllers].concat();
+    let forests = way.open();
+    // Both tries at the first one.
+    let busy = Rule::new("busy").on(&[Operation::Search]).times(2);
+    let busy = busy.effect(Effect::busy());
+    bench.server().unwrap().faults().set(busy).unwrap();
+    let report = ask(&forests.all()[0], &alice, PASSWORD, PATIENCE).await;
+    assert_eq!(report.verdict, Verdict::Accepted, "{report:?}");
+    assert_eq!(users_bound(&bench), 1);
 }
 
 #[tokio::test]

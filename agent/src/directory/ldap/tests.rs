@@ -81,6 +81,7 @@ impl World {
         let roots = ServerTrust::Roots(Vec::new());
         let tls = tls::client(roots, None, Versions::Tls12And13, &[], Arc::new(SystemClock)).unwrap();
         let settings = LdapSettings {
+            shown: Default::default(),
             controller: "dc1.corp.example.test:636".parse().unwrap(),
             addresses: Vec::new(),
             protection: LdapProtection::Ldaps,
