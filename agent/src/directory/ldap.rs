@@ -322,7 +322,8 @@ impl Leased {
                 });
             }
         };
-        if !entry.objects.contains(&question.object) {
+        // A bind without a name would be one of nobody, whatever the password.
+        if entry.dn.is_empty() || !entry.objects.contains(&question.object) {
             return Err(Nobody::Because(NotAsked::OtherEntry));
         }
         let proof = Some(Search::entry(&entry.dn));

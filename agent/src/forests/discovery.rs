@@ -134,7 +134,8 @@ impl Discovery {
         again
     }
 
-    /// What the name servers say, for the site and for the domain.
+    /// What the name servers say, for the site and for the domain. Where nobody is known yet, the domain's are better
+    /// than none, though the site's cannot be told; otherwise an earlier list is.
     async fn look(&self) -> Result<(Services, Services), LookupError> {
         let Discover {
             domain,
@@ -150,7 +151,15 @@ impl Discovery {
         };
         let everywhere = found::everywhere(domain);
         let (near, all) = tokio::join!(near, self.dns.services(&everywhere, servers));
-        Ok((near?, all?))
+        match (near, all?) {
+            (Ok(near), all) => Ok((near, all)),
+            (Err(error), all) if self.forest.is_empty() => {
+                let (forest, error) = (self.forest.name(), chain(&error));
+                tracing::warn!(forest, error, "site's domain controllers cannot be looked up");
+                Ok((Services::default(), all))
+            }
+            (Err(error), _) => Err(error),
+        }
     }
 
     async fn take(&self, controllers: &[Service]) {

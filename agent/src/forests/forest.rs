@@ -126,6 +126,11 @@ impl Forest {
         &self.name
     }
 
+    /// Whether no controller is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.roster().controllers.is_empty()
+    }
+
     /// From now on these are the controllers, the preferred one first; `make` makes those that are new, by their
     /// place. What is known of the others stays, and so do their connections.
     pub(super) fn replace(&self, spots: &[Spot], make: impl Fn(usize) -> Box<dyn Directory>) -> Changed {

@@ -3,7 +3,7 @@
 //!
 //! Answers are not authenticated. Whoever connects to what they name must make sure who answers there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -211,6 +211,7 @@ struct Script {
     services: BTreeMap<String, Services>,
     addresses: BTreeMap<String, Vec<IpAddr>>,
     silent: bool,
+    silent_about: BTreeSet<String>,
     asked: Vec<String>,
 }
 
@@ -231,6 +232,11 @@ impl ScriptedDns {
         self.script().silent = silent;
     }
 
+    /// From now on it answers nothing for `name`.
+    pub fn set_silent_about(&self, name: &str) {
+        self.script().silent_about.insert(name.to_owned());
+    }
+
     /// The names that were asked for since the last call, in order.
     pub fn take_asked(&self) -> Vec<String> {
         std::mem::take(&mut self.script().asked)
@@ -243,7 +249,7 @@ impl ScriptedDns {
     fn ask<T>(&self, name: &str, answer: impl FnOnce(&Script) -> T) -> Result<T, LookupError> {
         let mut script = self.script();
         script.asked.push(name.to_owned());
-        if script.silent {
+        if script.silent || script.silent_about.contains(name) {
             return Err(LookupError::NotAnswered {
                 name: name.to_owned(),
                 source: NetError::from(io::Error::from(io::ErrorKind::ConnectionRefused)),

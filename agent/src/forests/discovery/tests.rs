@@ -162,6 +162,24 @@ async fn an_agent_that_starts_before_the_name_servers_gets_its_list_soon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_site_that_cannot_be_looked_up_keeps_nobody_from_the_first_list_and_changes_no_later_one() {
+    let first = |desk: &Desk| desk.says(ALL, &[("dc1", 0), ("dc2", 1)]);
+    let in_berlin = || Desk::new(|question| question.site = Some("Berlin".parse().unwrap()));
+    let desk = in_berlin();
+    first(&desk);
+    desk.dns.set_silent_about(BERLIN);
+    desk.discovery.ask().await;
+    assert_eq!(desk.known().await, ["dc1.corp.test:636", "dc2.corp.test:636"]);
+    let desk = in_berlin();
+    first(&desk);
+    desk.says(BERLIN, &[("dc2", 0)]);
+    desk.discovery.ask().await;
+    desk.dns.set_silent_about(BERLIN);
+    desk.discovery.ask().await;
+    assert_eq!(desk.known().await, ["dc2.corp.test:636", "dc1.corp.test:636"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_no_controller_answers_others_are_asked_for_but_not_all_the_time() {
     let desk = Desk::new(|_| {});
     desk.says(ALL, &[("dc1", 0)]);
