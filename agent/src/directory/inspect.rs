@@ -11,7 +11,6 @@ use postern_proto::names::OnPremisesName;
 use postern_proto::password::Password;
 use postern_proto::verdict::{Obstacle, Unavailable, Verdict};
 
-use super::answer::{Answer, judge};
 use super::link::{Failed, Found, Link, connect};
 use super::lockout::{self, Lockout};
 use super::whom::{Search, Way};
@@ -319,14 +318,7 @@ async fn password(
         }
     };
     drop(password);
-    let judged = judge(
-        kind,
-        &Answer {
-            code: answer.code,
-            message: &answer.message,
-            policy: answer.policy,
-        },
-    );
+    let judged = answer.judged(kind);
     let said = chain(&Failed::from(answer));
     match meaning(judged.verdict) {
         None => report.good("bind", "the directory accepts the password"),

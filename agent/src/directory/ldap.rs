@@ -18,7 +18,6 @@ use postern_proto::names::DomainName;
 use postern_proto::verdict::{NotAsked, Unavailable, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::answer::{Answer, judge};
 use super::inspect::{Finding, Inspected, inspect};
 use super::link::{BindFailed, Failed, Found, Link};
 use super::service_account::{self, Shown};
@@ -179,14 +178,7 @@ impl Pool {
             .bind(account.name.as_str(), secret.plaintext(), kind, until)
             .await;
         let answer = answer.map_err(|error| NotReady::Unreachable(error.into()))?;
-        let judged = judge(
-            kind,
-            &Answer {
-                code: answer.code,
-                message: &answer.message,
-                policy: answer.policy,
-            },
-        );
+        let judged = answer.judged(kind);
         match judged.verdict {
             Verdict::Accepted => Ok(link),
             // The directory cannot say now whether it is right.
@@ -399,14 +391,7 @@ impl Connection for Leased {
             }
         };
         let bind = monotonic().saturating_duration_since(sent);
-        let judged = judge(
-            kind,
-            &Answer {
-                code: answer.code,
-                message: &answer.message,
-                policy: answer.policy,
-            },
-        );
+        let judged = answer.judged(kind);
         let object = question.object;
         // Zeroes the password: the directory has answered.
         drop(question);

@@ -24,6 +24,7 @@ use postern_proto::verdict::{Unavailable, Verdict};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::answer::{Answer, Judged, judge};
 use super::ldap::{Pool, connection_ended};
 use super::lockout::Texts;
 use super::policy::{PASSWORD_EXPIRED, PASSWORD_POLICY, PolicyAnswer, PolicyError};
@@ -78,6 +79,20 @@ pub(super) struct BindAnswer {
     pub(super) code: u32,
     pub(super) message: String,
     pub(super) policy: Option<PolicyAnswer>,
+}
+
+impl BindAnswer {
+    /// What it means, from a directory of this kind.
+    pub(super) fn judged(&self, kind: DirectoryKind) -> Judged {
+        judge(
+            kind,
+            &Answer {
+                code: self.code,
+                message: &self.message,
+                policy: self.policy,
+            },
+        )
+    }
 }
 
 /// Why a bind was not answered.
